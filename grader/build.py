@@ -1,0 +1,157 @@
+"""Builds a staged tree: as the lesson prints it, and twice more with our driver in it.
+
+    lesson    the lesson's own commands, to the letter
+    plain     the same objects, with -g, linked with the driver: for traces
+    checked   the same with AddressSanitizer and UBSan: for behaviour
+
+Each has a copy of the tree for itself, so that object files never mix.
+"""
+
+import re
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from .course import HERE, Lesson, commands
+from .result import Finding
+from .sandbox import Completed, Sandbox
+
+DRIVERS = HERE / "drivers"
+COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
+EXTRA = {
+    "plain": ["-g"],
+    "checked": [
+        "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=undefined",
+    ],
+}
+BUILD_SECONDS = 60
+
+_DIAGNOSTIC = re.compile(r"(\S+?):(\d+):(?:\d+:)? (fatal error|error|warning): (.*)")
+_UNDEFINED = re.compile(r"undefined reference to [`'](\w+)'")
+_REFERRED = re.compile(r"(w\d\d/\S+?):(\d+): undefined reference")
+
+
+@dataclass(frozen=True)
+class Build:
+    findings: tuple[Finding, ...]
+    warnings: tuple[Finding, ...] = ()
+
+
+def compile_commands(lesson: Lesson) -> list[str]:
+    test = commands(lesson.block("bash", "test").text)
+    return [command for command in test if shlex.split(command)[0] in COMPILERS]
+
+
+def run_commands(lesson: Lesson) -> list[str]:
+    test = commands(lesson.block("bash", "test").text)
+    return [command for command in test if shlex.split(command)[0] not in COMPILERS]
+
+
+def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:
+    """Runs the lesson's compile commands in /work/lesson."""
+    missing = [name for name in lesson.files if not (sandbox.tree / "lesson" / name).is_file()]
+    if missing:
+        return Build(tuple(
+            Finding("B101", f"{name} is not there; the lesson asks you to write it", name)
+            for name in missing
+        ))
+    warnings = []
+    for command in compile_commands(lesson):
+        done = sandbox.run(["sh", "-c", command], cwd="lesson", seconds=BUILD_SECONDS)
+        text = done.stderr.decode(errors="replace")
+        errors, more = _diagnostics(text)
+        warnings += more
+        if not done.ok:
+            return Build(tuple(_why_not(done, command, text, errors)), tuple(warnings))
+    return Build((), tuple(warnings))
+
+
+def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
+    """Builds /work/VARIANT/driver from the lesson's commands and our driver."""
+    script = "set -e\n" + "\n".join(map(shlex.join, _driver_commands(lesson, variant)))
+    done = sandbox.run(
+        ["sh", "-c", script], cwd=variant, seconds=BUILD_SECONDS, memory=False
+    )
+    if done.ok:
+        return Build(())
+    text = done.stderr.decode(errors="replace")
+    undefined = sorted(set(_UNDEFINED.findall(text)))
+    if undefined:
+        return Build(tuple(
+            Finding("B104", f"{name}() is declared and not defined in the files you hand in")
+            for name in undefined
+        ))
+    errors, _ = _diagnostics(text)
+    ours = [line for line in text.splitlines() if "error:" in line and ".driver/" in line]
+    if ours:
+        what = re.sub(r"^.*?error: ", "", ours[0])
+        return Build((Finding(
+            "B105", f"the header no longer says what the lesson's header says: {what}",
+            excerpt=tuple(ours[:3]),
+        ),))
+    return Build(tuple(_why_not(done, f"the {variant} build", text, errors)))
+
+
+def stage_driver(lesson: Lesson, tree: Path) -> None:
+    dest = tree / ".driver"
+    dest.mkdir(exist_ok=True)
+    names = ["driver.h", "driver.c", "faults.c", *(f"{t}_calls.c" for t in lesson.driver)]
+    for name in names:
+        shutil.copyfile(DRIVERS / name, dest / name)
+
+
+def _driver_commands(lesson: Lesson, variant: str) -> list[list[str]]:
+    sources = [f".driver/{name}.c" for name in ("driver", "faults", *(f"{t}_calls" for t in lesson.driver))]
+    wraps = [f"-Wl,--wrap={name}" for name in (DRIVERS / "faults.names").read_text().split()]
+    objects = [Path(source).with_suffix(".o").name for source in sources]
+    result = [["gcc", "-c", "-fPIE", "-I.", "-I.driver", *EXTRA[variant], *sources]]
+    *first, last = [shlex.split(command) for command in compile_commands(lesson)]
+    result += [[*words, *EXTRA[variant]] for words in first if "-c" in words]
+    at = last.index("-o")
+    # The objects come first: what the lesson's command ends with are libraries.
+    result.append([
+        last[0], "-fPIE", "-pie", *EXTRA[variant], *objects,
+        *last[1:at], *last[at + 2 :], *wraps, "-o", "driver",
+    ])
+    return result
+
+
+def _diagnostics(text: str) -> tuple[list[Finding], list[Finding]]:
+    errors, warnings = [], []
+    lines = text.splitlines()
+    for i, line in enumerate(lines):
+        found = _DIAGNOSTIC.match(line)
+        if not found:
+            continue
+        path, number, kind, message = found.groups()
+        shown = tuple(lines[i + 1 : i + 3]) if " | " in "".join(lines[i + 1 : i + 2]) else ()
+        is_error = kind != "warning"
+        finding = Finding("B102" if is_error else "B103", message, path, int(number), shown)
+        (errors if is_error else warnings).append(finding)
+    return errors, warnings
+
+
+def _why_not(done: Completed, command: str, text: str, errors: list[Finding]) -> list[Finding]:
+    if done.stopped:
+        return [stopped_finding(done, "the build")]
+    if errors:
+        return errors[:3]
+    undefined = sorted(set(_UNDEFINED.findall(text)))
+    if undefined:
+        referred = _REFERRED.search(text)
+        where = (referred[1], int(referred[2])) if referred else (None, None)
+        names = ", ".join(f"{name}()" for name in undefined)
+        return [Finding("B104", f"{names}: used and not defined in the files of the command", *where)]
+    last = tuple(text.strip().splitlines()[-4:])
+    return [Finding("B102", f"{command}: ended with status {done.status}", excerpt=last)]
+
+
+def stopped_finding(done: Completed, what: str) -> Finding:
+    """Why the sandbox ended a run."""
+    return {
+        "time": Finding("S101", f"{what} was still running after {done.seconds:.0f} seconds"),
+        "output": Finding("S102", f"{what} printed more than a mebibyte"),
+        "disk": Finding("S103", f"{what} filled the disk that it was given"),
+    }[done.stopped]

@@ -1,0 +1,62 @@
+/*
+ * What a table of calls needs from the driver, and the driver from it.
+ * SPDX-License-Identifier: MIT
+ *
+ * A driver is a program that calls a student's functions as a script on its
+ * standard input says, a call a line:
+ *
+ *     1 wal_open 0 test.wal
+ *     2 wal_append 0 1 x666f6f x626172
+ *
+ * and reports on a descriptor of its own with write(2), so that a trace shows
+ * where each call began and when it had returned:
+ *
+ *     > 1 wal_open
+ *     < 1 wal_open ret=0 offset=0
+ *     > 2 wal_append
+ *     ! 2 write short 5 @0x1543
+ *     < 2 wal_append ret=0 offset=21
+ *
+ * A line of `!` is a fault that was injected, with the address in the program of
+ * the call that met it. Bytes are written as x and hex digits. The driver knows
+ * nothing of what is right: it says what happened, and the grader judges.
+ */
+#ifndef DRIVER_H
+#define DRIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct call {
+    const char *name;
+    void (*run)(char **args);
+};
+
+/* Adds calls to those that a script may use; `calls` ends with a NULL name. Each
+ * table does so in a function of its own, marked __attribute__((constructor)). */
+void driver_add_calls(const struct call *calls);
+
+/* Adds to the line that reports the call, as printf(3) does. */
+void reply(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Adds ` name=x<hex>` to it. */
+void reply_bytes(const char *name, const uint8_t *bytes, size_t len);
+
+/* Writes a line of its own at once. */
+void driver_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The bytes that an argument such as x666f6f stands for, in a block of exactly
+ * that size, so that AddressSanitizer sees every step beyond it. The caller
+ * frees it. */
+uint8_t *bytes_of(const char *arg, size_t *len_out);
+
+/* An argument that must be a number. */
+long number_of(const char *arg);
+
+/* The number of the call that runs now. */
+extern long driver_call;
+
+/* Stops the driver: the script, not the student, is wrong. */
+void driver_fail(const char *what) __attribute__((noreturn));
+
+#endif

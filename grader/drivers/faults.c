@@ -1,0 +1,279 @@
+/*
+ * Makes calls of the student's program fail on purpose, from inside it.
+ * SPDX-License-Identifier: MIT
+ *
+ * Linked with -Wl,--wrap=NAME for every name in faults.names: a call of write()
+ * in the student's object files reaches __wrap_write() below. What libc calls by
+ * itself (stdio) does not pass here; setrlimit(2) reaches that.
+ *
+ * Script calls, KIND being write, sync, read, truncate, open, close or rename:
+ *
+ *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
+ *                                they do arrive (strace's injection fakes this)
+ *     fault KIND N zero          it returns 0 and moves nothing
+ *     fault KIND N errno E       it fails with errno E and does nothing
+ *     fault KIND N+ errno E      so do all that follow
+ *     clear                      no more faults
+ *
+ * A close that fails has closed the descriptor, as on Linux (close(2)).
+ */
+#define _GNU_SOURCE
+
+#include "driver.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+extern const char __executable_start; /* ld(1): where the program is loaded */
+
+enum kind { K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CLOSE, K_RENAME, KINDS };
+enum effect { NONE, SHORT, ZERO, FAIL };
+
+static const char *const kind_names[KINDS] = {
+    "write", "sync", "read", "truncate", "open", "close", "rename",
+};
+
+struct fault {
+    enum effect effect;
+    long countdown; /* 1: the next call */
+    int forever;
+    long value; /* bytes, or an errno */
+};
+
+static struct fault faults[KINDS];
+
+static void call_fault(char **args)
+{
+    int kind = 0;
+
+    while (kind < KINDS && strcmp(kind_names[kind], args[0]) != 0)
+        kind++;
+    if (kind == KINDS)
+        driver_fail("no such kind of fault");
+    struct fault *f = &faults[kind];
+    size_t len = strlen(args[1]);
+    f->forever = len > 0 && args[1][len - 1] == '+';
+    if (f->forever)
+        args[1][len - 1] = '\0';
+    f->countdown = number_of(args[1]);
+    f->value = args[3] ? number_of(args[3]) : 0;
+    f->effect = strcmp(args[2], "short") == 0  ? SHORT
+                : strcmp(args[2], "zero") == 0 ? ZERO
+                                               : FAIL;
+}
+
+static void call_clear(char **args)
+{
+    (void)args;
+    memset(faults, 0, sizeof(faults));
+}
+
+static const struct call fault_calls[] = {
+    { "fault", call_fault },
+    { "clear", call_clear },
+    { NULL, NULL },
+};
+
+__attribute__((constructor)) static void add_calls(void)
+{
+    driver_add_calls(fault_calls);
+}
+
+/* What is to happen to this call; says so if it is anything. */
+static enum effect meet(enum kind kind, const char *name, const char *from)
+{
+    struct fault *f = &faults[kind];
+
+    if (f->effect == NONE || (f->countdown > 0 && --f->countdown > 0))
+        return NONE;
+    enum effect effect = f->effect;
+    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name,
+               effect == SHORT  ? "short"
+               : effect == ZERO ? "zero"
+                                : "errno",
+               f->value, (unsigned long)(from - &__executable_start));
+    if (effect == FAIL)
+        errno = (int)f->value;
+    if (!f->forever)
+        f->effect = NONE;
+    return effect;
+}
+
+static size_t at_most(size_t len, enum kind kind)
+{
+    size_t cap = (size_t)faults[kind].value;
+
+    return len < cap ? len : cap;
+}
+
+#define CALLER ((const char *)__builtin_return_address(0))
+
+/* Calls that move `len` bytes. */
+#define WRAP_BYTES(kind, name, params, args_with)                              \
+    ssize_t __real_##name params;                                              \
+    ssize_t __wrap_##name params;                                              \
+    ssize_t __wrap_##name params                                               \
+    {                                                                          \
+        switch (meet(kind, #name, CALLER)) {                                   \
+        case FAIL: return -1;                                                  \
+        case ZERO: return 0;                                                   \
+        case SHORT: len = at_most(len, kind); break;                           \
+        case NONE: break;                                                      \
+        }                                                                      \
+        return __real_##name args_with;                                        \
+    }
+
+WRAP_BYTES(K_WRITE, write, (int fd, const void *buf, size_t len), (fd, buf, len))
+WRAP_BYTES(K_WRITE, pwrite, (int fd, const void *buf, size_t len, off_t at),
+           (fd, buf, len, at))
+WRAP_BYTES(K_WRITE, pwrite64, (int fd, const void *buf, size_t len, off64_t at),
+           (fd, buf, len, at))
+WRAP_BYTES(K_READ, read, (int fd, void *buf, size_t len), (fd, buf, len))
+WRAP_BYTES(K_READ, pread, (int fd, void *buf, size_t len, off_t at),
+           (fd, buf, len, at))
+WRAP_BYTES(K_READ, pread64, (int fd, void *buf, size_t len, off64_t at),
+           (fd, buf, len, at))
+
+/* The first `value` bytes of a vector, in a vector of its own. */
+static int cut_vector(const struct iovec *in, int n, enum kind kind,
+                      struct iovec *out)
+{
+    size_t left = (size_t)faults[kind].value;
+    int used = 0;
+
+    while (used < n && used < 16 && left > 0) {
+        out[used] = in[used];
+        if (out[used].iov_len > left)
+            out[used].iov_len = left;
+        left -= out[used++].iov_len;
+    }
+    return used;
+}
+
+#define WRAP_VECTOR(kind, name, params, args_with)                             \
+    ssize_t __real_##name params;                                              \
+    ssize_t __wrap_##name params;                                              \
+    ssize_t __wrap_##name params                                               \
+    {                                                                          \
+        struct iovec cut[16];                                                  \
+                                                                               \
+        switch (meet(kind, #name, CALLER)) {                                   \
+        case FAIL: return -1;                                                  \
+        case ZERO: return 0;                                                   \
+        case SHORT:                                                            \
+            n = cut_vector(iov, n, kind, cut);                                 \
+            iov = cut;                                                         \
+            break;                                                             \
+        case NONE: break;                                                      \
+        }                                                                      \
+        return __real_##name args_with;                                        \
+    }
+
+WRAP_VECTOR(K_WRITE, writev, (int fd, const struct iovec *iov, int n),
+            (fd, iov, n))
+WRAP_VECTOR(K_WRITE, pwritev, (int fd, const struct iovec *iov, int n, off_t at),
+            (fd, iov, n, at))
+WRAP_VECTOR(K_WRITE, pwritev64,
+            (int fd, const struct iovec *iov, int n, off64_t at),
+            (fd, iov, n, at))
+WRAP_VECTOR(K_WRITE, pwritev2,
+            (int fd, const struct iovec *iov, int n, off_t at, int flags),
+            (fd, iov, n, at, flags))
+WRAP_VECTOR(K_WRITE, pwritev64v2,
+            (int fd, const struct iovec *iov, int n, off64_t at, int flags),
+            (fd, iov, n, at, flags))
+
+/* Calls that do it or do not. */
+#define WRAP_PLAIN(kind, name, params, args_with)                              \
+    int __real_##name params;                                                  \
+    int __wrap_##name params;                                                  \
+    int __wrap_##name params                                                   \
+    {                                                                          \
+        return meet(kind, #name, CALLER) == FAIL ? -1                          \
+                                                 : __real_##name args_with;    \
+    }
+
+WRAP_PLAIN(K_SYNC, fsync, (int fd), (fd))
+WRAP_PLAIN(K_SYNC, fdatasync, (int fd), (fd))
+WRAP_PLAIN(K_SYNC, syncfs, (int fd), (fd))
+WRAP_PLAIN(K_TRUNCATE, ftruncate, (int fd, off_t len), (fd, len))
+WRAP_PLAIN(K_TRUNCATE, ftruncate64, (int fd, off64_t len), (fd, len))
+WRAP_PLAIN(K_TRUNCATE, truncate, (const char *path, off_t len), (path, len))
+WRAP_PLAIN(K_TRUNCATE, truncate64, (const char *path, off64_t len), (path, len))
+WRAP_PLAIN(K_RENAME, rename, (const char *from, const char *to), (from, to))
+WRAP_PLAIN(K_RENAME, renameat,
+           (int from_dir, const char *from, int to_dir, const char *to),
+           (from_dir, from, to_dir, to))
+WRAP_PLAIN(K_RENAME, renameat2,
+           (int from_dir, const char *from, int to_dir, const char *to,
+            unsigned flags),
+           (from_dir, from, to_dir, to, flags))
+WRAP_PLAIN(K_RENAME, link, (const char *from, const char *to), (from, to))
+WRAP_PLAIN(K_RENAME, linkat,
+           (int from_dir, const char *from, int to_dir, const char *to,
+            int flags),
+           (from_dir, from, to_dir, to, flags))
+
+int __real_close(int fd);
+int __wrap_close(int fd);
+
+int __wrap_close(int fd)
+{
+    enum effect effect = meet(K_CLOSE, "close", CALLER);
+    int err = errno;
+    int done = __real_close(fd);
+
+    if (effect != FAIL)
+        return done;
+    errno = err;
+    return -1;
+}
+
+/* open(2) and openat(2) take a mode only when they may create. */
+static mode_t mode_of(int flags, va_list args)
+{
+    int creates = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+
+    return creates ? va_arg(args, mode_t) : 0;
+}
+
+#define WRAP_OPEN(name)                                                        \
+    int __real_##name(const char *path, int flags, ...);                       \
+    int __wrap_##name(const char *path, int flags, ...);                       \
+    int __wrap_##name(const char *path, int flags, ...)                        \
+    {                                                                          \
+        va_list args;                                                          \
+                                                                               \
+        va_start(args, flags);                                                 \
+        mode_t mode = mode_of(flags, args);                                    \
+        va_end(args);                                                          \
+        return meet(K_OPEN, #name, CALLER) == FAIL                             \
+                   ? -1                                                        \
+                   : __real_##name(path, flags, mode);                         \
+    }
+
+#define WRAP_OPENAT(name)                                                      \
+    int __real_##name(int dir, const char *path, int flags, ...);              \
+    int __wrap_##name(int dir, const char *path, int flags, ...);              \
+    int __wrap_##name(int dir, const char *path, int flags, ...)               \
+    {                                                                          \
+        va_list args;                                                          \
+                                                                               \
+        va_start(args, flags);                                                 \
+        mode_t mode = mode_of(flags, args);                                    \
+        va_end(args);                                                          \
+        return meet(K_OPEN, #name, CALLER) == FAIL                             \
+                   ? -1                                                        \
+                   : __real_##name(dir, path, flags, mode);                    \
+    }
+
+WRAP_OPEN(open)
+WRAP_OPEN(open64)
+WRAP_OPENAT(openat)
+WRAP_OPENAT(openat64)

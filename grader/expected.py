@@ -1,0 +1,62 @@
+"""Holds what a program printed against what the lesson shows.
+
+In an Expected block
+    ...         stands for anything within a line, and alone on a line for any lines
+    <hash>      stands for 64 lower-case hex digits
+and in a line of `ls -l`, which begins with a mode such as -rw-r--r--, the word `user`
+stands for any owner, and runs of blanks are one blank.
+"""
+
+import difflib
+import re
+
+_LISTED = re.compile(r"[-dl][rwxsStT-]{9}[.+@]? ")
+
+
+def compare(expected: str, observed: str) -> tuple[str, ...]:
+    """() if they agree; else the lines, marked GOOD, BAD or MISSING, those that
+    differ with two lines around them."""
+    wanted, got = expected.splitlines(), observed.splitlines()
+    if _agree(wanted, got):
+        return ()
+    return tuple(_marked(wanted, got))
+
+
+def _pattern(line: str) -> re.Pattern:
+    listed = _LISTED.match(line)
+    if listed:
+        line = re.sub(r" +", " ", line)
+    pattern = re.escape(line).replace(r"\.\.\.", ".*").replace("<hash>", "[0-9a-f]{64}")
+    if listed:
+        pattern = re.sub(r"\buser\b", r"[^ ]+", pattern)
+    return re.compile(pattern)
+
+
+def _matches(wanted: str, got: str) -> bool:
+    if _LISTED.match(got):
+        got = re.sub(r" +", " ", got)
+    return _pattern(wanted).fullmatch(got) is not None
+
+
+def _agree(wanted: list[str], got: list[str]) -> bool:
+    """Whether the lines agree, a line of three dots standing for any lines."""
+    here = {0}  # how many lines of `got` may be used up so far
+    for line in wanted:
+        if line.strip() == "...":
+            here = set(range(min(here), len(got) + 1)) if here else here
+        else:
+            here = {i + 1 for i in here if i < len(got) and _matches(line, got[i])}
+    return len(got) in here
+
+
+def _marked(wanted: list[str], got: list[str]):
+    """A diff in which a wanted line that matches counts as the same line."""
+    as_wanted = [next((w for w in wanted if _matches(w, line)), line) for line in got]
+    matcher = difflib.SequenceMatcher(None, wanted, as_wanted, autojunk=False)
+    for group in matcher.get_grouped_opcodes(2):
+        for kind, w0, w1, g0, g1 in group:
+            if kind == "equal":
+                yield from (f"GOOD     {line}" for line in got[g0:g1])
+                continue
+            yield from (f"MISSING  {line}" for line in wanted[w0:w1])
+            yield from (f"BAD      {line[:200]}" for line in got[g0:g1])

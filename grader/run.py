@@ -1,0 +1,290 @@
+"""One lesson on one tree: stages, builds, drives and traces, each of them once."""
+
+import hashlib
+import os
+import random
+import re
+import shutil
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from . import build, stage
+from .course import Lesson
+from .errors import GraderError
+from .result import Finding
+from .sandbox import Completed, Sandbox
+
+READ_MAX_BYTES = 256 << 20
+_SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
+_STUDENTS = re.compile(r"/(?:checked|plain|lesson)/(w\d\d/[\w.]+):(\d+)")
+
+
+class Failed(Exception):
+    """The student's program did something that ends the check here."""
+
+    def __init__(self, *findings: Finding):
+        super().__init__(findings)
+        self.findings = findings
+
+
+@dataclass(frozen=True)
+class Fault:
+    call: str  # write, fsync, ...
+    what: str  # short, zero, errno
+    value: int
+    address: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the driver said of one call."""
+
+    number: int
+    call: str
+    words: tuple[tuple[str, str], ...]
+    faults: tuple[Fault, ...]
+
+    def __getitem__(self, name: str) -> int:
+        return int(self.text(name))
+
+    def text(self, name: str) -> str:
+        for key, value in self.words:
+            if key == name:
+                return value
+        raise GraderError(f"the driver did not say {name} of {self.call}")
+
+    def bytes(self, name: str) -> bytes:
+        return bytes.fromhex(self.text(name)[1:])
+
+    def all_bytes(self, name: str) -> list[bytes]:
+        return [bytes.fromhex(value[1:]) for key, value in self.words if key == name]
+
+
+class Script:
+    """Calls for the driver to make; `call` returns the number of the call."""
+
+    def __init__(self):
+        self.lines = []
+
+    def call(self, name: str, *args) -> int:
+        words = [f"x{a.hex()}" if isinstance(a, bytes) else str(a) for a in args]
+        self.lines.append(" ".join([str(len(self.lines) + 1), name, *words]))
+        return len(self.lines)
+
+    def text(self) -> bytes:
+        return "".join(f"{line}\n" for line in self.lines).encode()
+
+
+@dataclass(frozen=True)
+class Session:
+    """One run of a driver: its replies by number, and what it left on the disk."""
+
+    replies: dict[int, Reply]
+    folder: Path
+    done: Completed
+
+    def __getitem__(self, number: int) -> Reply:
+        return self.replies[number]
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.folder))
+
+    def file(self, name: str) -> bytes | None:
+        """The bytes of a regular file, None if there is no such thing."""
+        return read_regular(self.folder / name)
+
+    def mode(self, name: str) -> int:
+        return stat.S_IMODE((self.folder / name).lstat().st_mode)
+
+
+def read_regular(path: Path) -> bytes | None:
+    """Reads what a student's program left, without following a link out of it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return file.read(READ_MAX_BYTES)
+
+
+@dataclass
+class Run:
+    """`stage_into` fills a directory with the tree to be graded."""
+
+    lesson: Lesson
+    stage_into: Callable[[Path], None]
+    seed: str | None = None
+    memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
+
+    def __post_init__(self):
+        self.home = stage.workspace()
+        self._count = 0
+        self._pool = ThreadPoolExecutor(2)
+        try:
+            self.sandbox = Sandbox(self.home)
+            self._stage()
+        except BaseException:
+            self.close()
+            raise
+
+    def _stage(self):
+        lesson = self.sandbox.tree / "lesson"
+        lesson.mkdir()
+        self.stage_into(lesson)
+        self.seed = self.seed or self._digest(lesson)
+        for variant in build.EXTRA:
+            shutil.copytree(lesson, self.sandbox.tree / variant, symlinks=True)
+            build.stage_driver(self.lesson, self.sandbox.tree / variant)
+        self.sandbox.hand_over()
+
+    def _digest(self, tree: Path) -> str:
+        """The default seed: another one for each submission, the same each time."""
+        digest = hashlib.sha256(self.lesson.id.encode())
+        for name in self.lesson.files:
+            digest.update(read_regular(tree / name) or b"")
+        return digest.hexdigest()[:16]
+
+    def close(self):
+        self._pool.shutdown(cancel_futures=True)
+        stage.remove(self.home)
+
+    def rng(self, name: str) -> random.Random:
+        return random.Random(f"{self.seed}:{name}")
+
+    # Builds. They start together and are waited for when they are needed.
+
+    @cached_property
+    def _builds(self):
+        jobs = {"lesson": self._pool.submit(build.build_lesson, self.lesson, self.sandbox)}
+        if self.sandbox.level.name != "namespaces":
+            jobs["lesson"].result()  # one at a time where runs can see each other
+        for variant in ("checked", "plain"):
+            jobs[variant] = self._pool.submit(
+                build.build_driver, self.lesson, self.sandbox, variant
+            )
+            if self.sandbox.level.name != "namespaces":
+                jobs[variant].result()
+        return jobs
+
+    def build(self, variant: str) -> build.Build:
+        return self._builds[variant].result()
+
+    # Driving the student's functions.
+
+    def folder(self, files: dict[str, bytes] | None = None) -> Path:
+        """A fresh directory for one run, with these files in it."""
+        self._count += 1
+        path = self.sandbox.tree / f"run-{self._count}"
+        path.mkdir()
+        for name, data in (files or {}).items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(data)
+        self.sandbox.hand_over_folder(path)
+        return path
+
+    def drive(
+        self, script: Script, *, files=None, variant: str = "checked", seconds: float = 20,
+        outside=(),
+    ) -> Session:
+        """Runs the script; raises Failed if the program does not survive it."""
+        done, folder = self.drive_anyhow(
+            script, files=files, variant=variant, seconds=seconds, outside=outside
+        )
+        replies = _replies(done.marks)
+        if len(replies) < len(script.lines) or not done.ok:
+            raise Failed(self._death(script, replies, done))
+        return Session(replies, folder, done)
+
+    def drive_anyhow(
+        self, script: Script, *, files=None, variant="checked", seconds=20.0, outside=()
+    ) -> tuple[Completed, Path]:
+        broken = self.build(variant).findings
+        if broken:
+            raise Failed(*broken)
+        folder = self.folder(files)
+        done = self.sandbox.run(
+            [f"{self.sandbox.inside}/{variant}/driver"],
+            cwd=folder.name, stdin=script.text(), seconds=seconds, marks=True,
+            memory=variant != "checked", outside=outside,
+            env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0"},
+        )
+        trouble = re.search(rb"^\? (.*)$", done.marks, re.M)
+        if trouble:
+            raise GraderError(f"the driver stopped: {trouble[1].decode()}")
+        return done, folder
+
+    def _death(self, script: Script, replies, done: Completed) -> Finding:
+        """Names what ended the program and in which call."""
+        begun = re.findall(rb"^> (\d+) (\w+)$", done.marks, re.M)
+        number, name = (int(begun[-1][0]), begun[-1][1].decode()) if begun else (0, "main")
+        what = f"{name}() in call {number}"
+        text = done.stderr.decode(errors="replace")
+        if done.stopped:
+            return self.at_function(build.stopped_finding(done, what), name)
+        report = _SANITIZER.search(text)
+        if report:
+            where = _STUDENTS.search(text)
+            message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
+            place = (where[1], int(where[2])) if where else (None, None)
+            return Finding("S105", f"{what}: {message}", *place)
+        if done.signal == 24 or done.signal == 9:
+            return self.at_function(Finding("S101", f"{what} used up its processor time"), name)
+        if done.signal:
+            return self.at_function(Finding("S104", f"{what} was killed by signal {done.signal}"), name)
+        return self.at_function(
+            Finding("S106", f"{what} ended the program with status {done.status}"), name
+        )
+
+    # Where in the student's files something is.
+
+    def at_function(self, finding: Finding, name: str) -> Finding:
+        """Points at the definition of a function, if the student has it."""
+        file, line = self._definitions.get(name, (None, None))
+        return Finding(finding.code, finding.message, file, line, finding.excerpt)
+
+    @cached_property
+    def _definitions(self) -> dict[str, tuple[str, int]]:
+        symbols = self.sandbox.run(["nm", "-P", "driver"], cwd="plain")
+        rows = [line.split() for line in symbols.stdout.decode(errors="replace").splitlines()]
+        names = {row[0]: int(row[2], 16) for row in rows if len(row) >= 3 and row[1] in "Tt"}
+        places = self.lines_of(list(names.values()), "plain")
+        return {name: places[at] for name, at in names.items() if at in places}
+
+    def lines_of(self, addresses: list[int], variant: str) -> dict[int, tuple[str, int]]:
+        """The student's file and line for addresses in a driver; others are left out."""
+        if not addresses:
+            return {}
+        done = self.sandbox.run(
+            ["addr2line", "-e", "driver", *map(hex, addresses)], cwd=variant
+        )
+        places = {}
+        for address, text in zip(addresses, done.stdout.decode(errors="replace").splitlines()):
+            found = _STUDENTS.search(text)
+            if found:
+                places[address] = (found[1], int(found[2]))
+        return places
+
+    def at_fault(self, finding: Finding, fault: Fault) -> Finding:
+        """Points at the call that met an injected fault."""
+        place = self.lines_of([fault.address - 1], "checked").get(fault.address - 1, (None, None))
+        return Finding(finding.code, finding.message, *place, finding.excerpt)
+
+
+def _replies(marks: bytes) -> dict[int, Reply]:
+    replies, faults = {}, {}
+    for line in marks.decode(errors="replace").splitlines():
+        words = line.split(" ")
+        if line.startswith("! ") and len(words) == 6:
+            fault = Fault(words[2], words[3], int(words[4]), int(words[5][1:], 16))
+            faults.setdefault(int(words[1]), []).append(fault)
+        elif line.startswith("< ") and len(words) >= 3 and words[1].isdigit():
+            pairs = tuple(tuple(word.split("=", 1)) for word in words[3:] if "=" in word)
+            number = int(words[1])
+            replies[number] = Reply(number, words[2], pairs, tuple(faults.get(number, ())))
+    return replies
