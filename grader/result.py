@@ -104,11 +104,11 @@ def _lesson(lesson: LessonResult) -> dict:
         "id": lesson.id, "title": lesson.title, "seed": lesson.seed, "passed": lesson.passed,
         "points": lesson.points, "max_points": lesson.max_points,
         "seconds": round(lesson.seconds, 3),
-        "checks": [_check(check) for check in lesson.checks],
+        "checks": [check_to_json(check) for check in lesson.checks],
     }
 
 
-def _check(check: CheckResult) -> dict:
+def check_to_json(check: CheckResult) -> dict:
     data = asdict(check)
     data["seconds"] = round(check.seconds, 3)
     data["waits_for"] = list(check.waits_for)

@@ -19,6 +19,7 @@ from .result import Finding
 from .sandbox import Completed, Sandbox
 
 READ_MAX_BYTES = 256 << 20
+ENOSYS = "-38"
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
 _STUDENTS = re.compile(r"/(?:checked|plain|lesson)/(w\d\d/[\w.]+):(\d+)")
 
@@ -188,6 +189,11 @@ class Run:
         self.sandbox.hand_over_folder(path)
         return path
 
+    def forget_folders(self) -> None:
+        """Removes what runs left so far, where it is large."""
+        for path in self.sandbox.tree.glob("run-*"):
+            stage.remove(path)
+
     def drive(
         self, script: Script, *, files=None, variant: str = "checked", seconds: float = 20,
         outside=(),
@@ -199,6 +205,10 @@ class Run:
         replies = _replies(done.marks)
         if len(replies) < len(script.lines) or not done.ok:
             raise Failed(self._death(script, replies, done))
+        for reply in replies.values():
+            if dict(reply.words).get("ret") == ENOSYS:
+                message = f"{reply.call}() is still the skeleton's: it returns -ENOSYS"
+                raise Failed(self.at_function(Finding("B106", message), reply.call))
         return Session(replies, folder, done)
 
     def drive_anyhow(
@@ -214,6 +224,9 @@ class Run:
             memory=variant != "checked", outside=outside,
             env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0"},
         )
+        if not done.marks and not done.stopped and outside:
+            error = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+            raise GraderError(f"nothing ran under {outside[0]}: {''.join(error)}")
         trouble = re.search(rb"^\? (.*)$", done.marks, re.M)
         if trouble:
             raise GraderError(f"the driver stopped: {trouble[1].decode()}")
@@ -250,6 +263,8 @@ class Run:
 
     @cached_property
     def _definitions(self) -> dict[str, tuple[str, int]]:
+        if self.build("plain").findings:
+            return {}
         symbols = self.sandbox.run(["nm", "-P", "driver"], cwd="plain")
         rows = [line.split() for line in symbols.stdout.decode(errors="replace").splitlines()]
         names = {row[0]: int(row[2], 16) for row in rows if len(row) >= 3 and row[1] in "Tt"}

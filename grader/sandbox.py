@@ -43,6 +43,7 @@ class Completed:
     stdout: bytes
     stderr: bytes
     marks: bytes  # what came through the marks descriptor
+    marks_fd: int | None  # its number
     seconds: float
 
     @property
@@ -154,6 +155,10 @@ class Sandbox:
             for path in (folder, *(os.path.join(folder, name) for name in names + files)):
                 os.chown(path, _uid(), _uid(), follow_symlinks=False)
 
+    def hand_over_file(self, path: Path) -> None:
+        if _uid() is not None:
+            os.chown(path, _uid(), _uid())
+
     @property
     def inside(self) -> str:
         return "/work" if self.level.name == "namespaces" else str(self.tree)
@@ -220,6 +225,7 @@ class _Child:
         self.got = {"stdout": bytearray(), "stderr": bytearray(), "marks": bytearray()}
         self.stopped = None
         mark_reader, mark_writer = marks
+        self.marks_fd = mark_writer
         pass_fds = () if mark_writer is None else (mark_writer,)
         self.started = time.monotonic()
         try:
@@ -321,7 +327,8 @@ class _Child:
         return Completed(
             status=code if number is None else None, signal=number, stopped=self.stopped,
             stdout=bytes(self.got["stdout"]), stderr=bytes(self.got["stderr"]),
-            marks=bytes(self.got["marks"]), seconds=time.monotonic() - self.started,
+            marks=bytes(self.got["marks"]), marks_fd=self.marks_fd,
+            seconds=time.monotonic() - self.started,
         )
 
 

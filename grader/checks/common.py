@@ -6,6 +6,8 @@ from ..result import Finding
 from ..run import Run
 from . import check
 
+EXCERPT_LINES = 12
+
 
 @check()
 def builds(run: Run):
@@ -16,7 +18,7 @@ def builds(run: Run):
     yield from run.build("lesson").findings
 
 
-@check("builds")
+@check("prints-what-the-lesson-shows")
 def compiles_without_a_warning(run: Run):
     """The compiler has nothing to warn of.
 
@@ -60,7 +62,7 @@ def _compare(run: Run, code: str):
         yield crashed[0]
         return
     block = run.lesson.block("text", "expected")
-    difference = expected.compare(block.text, "".join(shown))
+    difference = expected.compare(block.text, "".join(shown))[:EXCERPT_LINES]
     if difference:
         again = "on its second run " if code == "O102" else ""
         yield Finding(

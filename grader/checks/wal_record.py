@@ -86,7 +86,7 @@ def _first_difference(want: bytes, got: bytes) -> str:
 
 @check("encodes-the-layout")
 def refuses_what_has_no_encoding(run: Run):
-    """wal_record_encode() refuses what has no encoding, and then writes nothing.
+    """wal_record_encode() refuses what has no encoding.
 
     -EINVAL for an unknown type, an empty key, a DEL with a value; -ENOBUFS for a buffer
     that is too small, even by one byte.
@@ -206,7 +206,7 @@ def finds_every_flipped_bit(run: Run):
 
 @check("decodes-what-was-encoded")
 def accepts_canonical_records_only(run: Run):
-    """Bytes with a right CRC that are not a canonical record are refused.
+    """Only canonical records are accepted, whatever their CRC says.
 
     Zeros are not a record. Nor is one whose lengths do not add up, whose padding is not
     zero, whose key is empty or whose type is unknown, though its CRC be right.

@@ -1,0 +1,440 @@
+"""Checks of the log's writer: wal_open, wal_append, wal_close."""
+
+import errno
+
+from ..result import Finding
+from ..run import Failed, Run, Script
+from ..tracing import Promise, trace
+from . import check
+from .wal_format import DEL, SET, encode, random_record, show
+
+LOG = "test.wal"
+FOUR = [(SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b"")]
+FIRST, SECOND = FOUR[0], FOUR[1]
+
+
+def _name(error: int) -> str:
+    """0, or the name of a negative errno."""
+    return f"{error} (-{errno.errorcode[-error]})" if -error in errno.errorcode else str(error)
+
+
+def _bytes(*records) -> bytes:
+    return b"".join(encode(*record) for record in records)
+
+
+def _log_differs(run: Run, session, want: bytes, code: str, why: str, name=LOG, function="wal_append"):
+    """Yields a finding if the log is not exactly `want`."""
+    got = session.file(name)
+    if got == want:
+        return
+    if got is None:
+        problem = f"{name} is not there"
+    elif len(got) != len(want):
+        problem = f"{name} has {len(got)} bytes and should have {len(want)}"
+    else:
+        at = next(i for i, (a, b) in enumerate(zip(got, want)) if a != b)
+        problem = f"{name} is wrong from byte {at} on: {show(got[at:], 8)}"
+    yield run.at_function(Finding(code, f"{why}: {problem}"), function)
+
+
+def _wrong_return(run: Run, reply, want: int, code: str, when: str):
+    got = reply["ret"]
+    if got != want:
+        message = f"{reply.call}() returned {_name(got)} {when}, and should return {_name(want)}"
+        finding = Finding(code, message)
+        if reply.faults:
+            yield run.at_fault(finding, reply.faults[-1])
+        else:
+            yield run.at_function(finding, reply.call)
+
+
+@check("builds")
+def holds_every_record_appended(run: Run):
+    """The log holds every record, encoded, in order, and nothing else.
+
+    wal_open() makes the file, wal_append() adds a record and moves `offset` by its size,
+    wal_close() closes it. Small records, random ones and the largest there is.
+    """
+    rng = run.rng("appended")
+    records = FOUR + [random_record(rng) for _ in range(30)]
+    records.insert(20, (SET, rng.randbytes(65_535), rng.randbytes(65_535)))
+    script = Script()
+    opened = script.call("wal_open", 0, LOG)
+    appended = [script.call("wal_append", 0, *record) for record in records]
+    closed = script.call("wal_close", 0)
+    session = run.drive(script)
+    for number in (opened, *appended, closed):
+        bad = list(_wrong_return(run, session[number], 0, "O103", "where nothing is wrong"))
+        if bad:
+            yield from bad
+            return
+    offset = 0
+    for number, record in zip(appended, records):
+        offset += len(encode(*record))
+        if session[number]["offset"] != offset:
+            message = f"offset is {session[number]['offset']} after {offset} bytes of records"
+            yield run.at_function(Finding("O106", message), "wal_append")
+            return
+    if session[closed]["fd"] != -1:
+        yield run.at_function(Finding("O107", "fd is not -1 after wal_close()"), "wal_close")
+    yield from _log_differs(run, session, _bytes(*records), "O103", "after all appends")
+
+
+@check("holds-every-record-appended")
+def continues_an_existing_log(run: Run):
+    """A log that is there is continued at its end.
+
+    wal_open() sets `offset` to the size of the file, and what stands in it stays.
+    """
+    before, name = _bytes(*FOUR), f"deep/er/{LOG}"
+    script = Script()
+    opened = script.call("wal_open", 0, name)
+    appended = script.call("wal_append", 0, *SECOND)
+    script.call("wal_close", 0)
+    session = run.drive(script, files={name: before})
+    yield from _wrong_return(run, session[opened], 0, "O104", "for a log that is there")
+    if session[opened]["ret"] != 0:
+        return
+    for number, want in ((opened, len(before)), (appended, len(before) + 27)):
+        got = session[number]["offset"]
+        if got != want:
+            message = f"offset is {got} after {session[number].call}(), and should be {want}"
+            yield run.at_function(Finding("O106", message), session[number].call)
+            return
+    yield from _log_differs(run, session, before + _bytes(SECOND), "O104", "after one append", name)
+
+
+@check("holds-every-record-appended")
+def makes_the_log_with_mode_0644(run: Run):
+    """A new log has mode 0644, under the usual umask of 022."""
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    script.call("wal_close", 0)
+    session = run.drive(script)
+    mode = session.mode(LOG)
+    if mode != 0o644:
+        yield run.at_function(
+            Finding("O105", f"{LOG} has mode {mode:04o} and should have 0644"), "wal_open"
+        )
+
+
+@check("holds-every-record-appended")
+def never_overwrites(run: Run):
+    """Two handles on one log never overwrite each other's records.
+
+    That is what O_APPEND is for: the kernel itself moves each write to the end.
+    """
+    script = Script()
+    for handle in (0, 1):
+        script.call("wal_open", handle, LOG)
+    for handle, record in ((0, FIRST), (1, SECOND), (0, FOUR[2])):
+        script.call("wal_append", handle, *record)
+    for handle in (0, 1):
+        script.call("wal_close", handle)
+    session, findings = trace(run, script, append_only=(LOG,))
+    if findings:
+        yield from findings
+        return
+    want = _bytes(FIRST, SECOND, FOUR[2])
+    yield from _log_differs(run, session, want, "A101", "appending through two handles in turn")
+
+
+@check("holds-every-record-appended")
+def reports_a_failed_open(run: Run):
+    """An open that fails says so, with the errno, and leaves nothing open.
+
+    A directory that is not there, a directory instead of a file, a directory whose sync
+    fails: each a negative errno.
+    """
+    script = Script()
+    before = script.call("fds")
+    missing = script.call("wal_open", 0, f"missing/{LOG}")
+    folder = script.call("wal_open", 0, "deep")
+    script.call("fault", "sync", 1, "errno", errno.EIO)
+    unsynced = script.call("wal_open", 0, LOG)
+    script.call("clear")
+    after = script.call("fds")
+    session = run.drive(script, files={"deep/x": b""})
+    yield from _wrong_return(run, session[missing], -errno.ENOENT, "O107", "where its directory is not there")
+    yield from _wrong_return(run, session[folder], -errno.EISDIR, "O107", "for a directory")
+    if session[unsynced].faults:
+        yield from _wrong_return(
+            run, session[unsynced], -errno.EIO, "F104", "though the sync of the directory failed"
+        )
+        if session[after]["open"] > session[before]["open"]:
+            yield run.at_function(Finding("F109", "a wal_open() that fails leaves a descriptor open"), "wal_open")
+
+
+@check("holds-every-record-appended")
+def refuses_a_bad_record_and_goes_on(run: Run):
+    """A record without an encoding is refused, and the handle stays good."""
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    script.call("wal_append", 0, *FIRST)
+    refused = [script.call("wal_append", 0, *r) for r in ((3, b"k", b""), (SET, b"", b"v"))]
+    good = script.call("wal_append", 0, *SECOND)
+    closed = script.call("wal_close", 0)
+    session = run.drive(script)
+    for number in refused:
+        yield from _wrong_return(run, session[number], -errno.EINVAL, "F110", "for a bad record")
+    for number in (good, closed):
+        yield from _wrong_return(run, session[number], 0, "F110", "after a bad record was refused")
+    yield from _log_differs(run, session, _bytes(FIRST, SECOND), "F110", "after a refused record")
+
+
+# Faults: the calls below fail, or do less than they were asked, for real.
+
+
+def _with_fault(run: Run, fault: tuple, record):
+    """Opens, appends `record` under the fault, and closes. The session and the append."""
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    script.call("fault", *fault)
+    appended = script.call("wal_append", 0, *record)
+    script.call("clear")
+    script.call("wal_close", 0)
+    session = run.drive(script)
+    return session, session[appended]
+
+
+@check("holds-every-record-appended")
+def survives_short_writes(run: Run):
+    """A write that stops half way is continued to the end of the record.
+
+    write(2) may take fewer bytes than it is given. Here it does: the first call takes 1,
+    5 or 20 bytes, or each call takes 3; and once it takes none at all, which must end in
+    an error, not in an endless loop.
+    """
+    for fault in (("write", 1, "short", 1), ("write", 1, "short", 5), ("write", 1, "short", 20),
+                  ("write", "1+", "short", 3)):
+        session, reply = _with_fault(run, fault, FIRST)
+        if reply.faults and (reply["ret"] != 0 or session.file(LOG) != _bytes(FIRST)):
+            size = len(session.file(LOG) or b"")
+            message = (
+                f"{reply.faults[0].call}() took {fault[3]} of 21 bytes; then wal_append() "
+                f"returned {_name(reply['ret'])} and {size} bytes were in the log"
+            )
+            yield run.at_fault(Finding("F101", message), reply.faults[0])
+            return
+    yield from _zero_write(run)
+
+
+def _zero_write(run: Run):
+    try:
+        _, reply = _with_fault(run, ("write", "1+", "zero"), FIRST)
+    except Failed as failed:
+        if failed.findings[0].code != "S101" and failed.findings[0].code != "S102":
+            raise
+        where = failed.findings[0]
+        message = "wal_append() never returns when write() keeps returning 0"
+        yield Finding("F106", message, where.file, where.line)
+        return
+    if reply.faults and reply["ret"] >= 0:
+        yield run.at_fault(
+            Finding("F106", "wal_append() returned 0 though write() took no byte"), reply.faults[0]
+        )
+
+
+@check("holds-every-record-appended")
+def survives_interrupted_writes(run: Run):
+    """A write that a signal interrupts is tried again.
+
+    EINTR means that nothing was written yet; it is not a failure of the disk.
+    """
+    session, reply = _with_fault(run, ("write", 1, "errno", errno.EINTR), FIRST)
+    if reply.faults and (reply["ret"] != 0 or session.file(LOG) != _bytes(FIRST)):
+        message = f"write() was interrupted (EINTR) and wal_append() returned {_name(reply['ret'])}"
+        yield run.at_fault(Finding("F102", message), reply.faults[0])
+
+
+def _poison_script(*faults):
+    """Three appends of which the second meets the faults; then the handle is closed."""
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    good = script.call("wal_append", 0, *FIRST)
+    for fault in faults:
+        script.call("fault", *fault)
+    failing = script.call("wal_append", 0, *SECOND)
+    script.call("clear")
+    later = [script.call("wal_append", 0, *record) for record in (FIRST, FOUR[2])]
+    closed = script.call("wal_close", 0)
+    return script, good, failing, later, closed
+
+
+def _stops(run: Run, faults, error: int, code: str, what: str, left: bytes | None):
+    """The failing call says so, and the handle then only repeats the error.
+
+    `left`: what must stand in the log at the end, None for whatever does.
+    """
+    script, good, failing, later, closed = _poison_script(*faults)
+    session = run.drive(script)
+    reply = session[failing]
+    if not reply.faults:
+        return  # the program does not use that call: there is nothing to fail
+    fault = reply.faults[-1]
+    bad = list(_wrong_return(run, reply, -error, code, f"though {what}"))
+    if bad:
+        yield from bad
+        return
+    if reply["offset"] != session[good]["offset"]:
+        message = f"offset moved to {reply['offset']} though {what}"
+        yield run.at_fault(Finding("F107", message), fault)
+        return
+    for number in (*later, closed):
+        if session[number]["ret"] != -error:
+            message = (
+                f"{what}; a later {session[number].call}() returned {_name(session[number]['ret'])} "
+                f"and not the first error, {_name(-error)}"
+            )
+            yield run.at_fault(Finding("F105", message), fault)
+            return
+    if left is not None:
+        why = f"{what}, and the handle was used again"
+        yield from _log_differs(run, session, left, "F105", why)
+
+
+@check("holds-every-record-appended")
+def stops_after_a_failed_write(run: Run):
+    """After a failed write the handle is poisoned.
+
+    wal_append() returns the errno and `offset` stays. From then on wal_append() and
+    wal_close() return that same error and write nothing: behind a torn record nothing
+    may follow. Only recovery mends the log.
+    """
+    whole = _bytes(FIRST)
+    no_space, broken = errno.ENOSPC, errno.EIO
+    yield from _stops(run, [("write", 1, "errno", no_space)], no_space, "F103", "a write failed (ENOSPC)", whole)
+    yield from _stops(run, [("write", 1, "errno", broken)], broken, "F103", "a write failed (EIO)", whole)
+    yield from _real_limit(run)
+
+
+def _real_limit(run: Run):
+    """A limit on the file's size: the kernel writes what fits, then fails with EFBIG.
+
+    It reaches programs whose writes pass through stdio as well.
+    """
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    script.call("wal_append", 0, *FIRST)
+    script.call("limit", "fsize", 30)
+    failing = script.call("wal_append", 0, *SECOND)
+    later = script.call("wal_append", 0, *FOUR[2])
+    closed = script.call("wal_close", 0)
+    # Not the checked build: the sanitizers write files of their own.
+    session = run.drive(script, variant="plain")
+    want = -errno.EFBIG
+    when = "where a write was cut short by a full disk and then failed (EFBIG)"
+    yield from _wrong_return(run, session[failing], want, "F103", when)
+    yield from _wrong_return(run, session[later], want, "F105", "after that failure")
+    yield from _wrong_return(run, session[closed], want, "F105", "after that failure")
+    got = session.file(LOG) or b""
+    if not _bytes(FIRST, SECOND)[:30].startswith(got):
+        yield from _log_differs(run, session, _bytes(FIRST, SECOND)[:30], "F105", when)
+
+
+@check("holds-every-record-appended")
+def stops_after_a_failed_sync(run: Run):
+    """After a failed sync the handle is poisoned; no later sync is believed.
+
+    The kernel may have thrown away the pages that it could not write, and the next
+    fsync() then returns 0. So the first error is returned until the log is recovered.
+    """
+    yield from _stops(
+        run, [("sync", 1, "errno", errno.EIO)], errno.EIO, "F104", "a sync failed (EIO)", None
+    )
+
+
+@check("holds-every-record-appended")
+def reports_a_failed_close(run: Run):
+    """wal_close() reports what failed, and always closes the file."""
+    for kind, code in (("sync", "F104"), ("close", "F108")):
+        script = Script()
+        before = script.call("fds")
+        script.call("wal_open", 0, LOG)
+        script.call("wal_append", 0, *FIRST)
+        script.call("fault", kind, 1, "errno", errno.EIO)
+        closed = script.call("wal_close", 0)
+        script.call("clear")
+        after = script.call("fds")
+        session = run.drive(script)
+        if not session[closed].faults:
+            continue
+        when = f"though {session[closed].faults[0].call}() failed (EIO)"
+        yield from _wrong_return(run, session[closed], -errno.EIO, code, when)
+        if session[after]["open"] > session[before]["open"]:
+            message = f"wal_close() leaves the file open {when}"
+            yield run.at_function(Finding("F109", message), "wal_close")
+
+
+# What the trace of system calls shows.
+
+
+def _four_appends(run: Run):
+    """The trace of a new log that gets four records; traced once for several checks."""
+    if "four appends" not in run.memo:
+        script = Script()
+        name = f"deep/{LOG}"
+        opened = script.call("wal_open", 0, name)
+        appended = [script.call("wal_append", 0, *record) for record in FOUR]
+        closed = script.call("wal_close", 0)
+        promises = {opened: [Promise(name, "name")], closed: [Promise(name, "both")]}
+        promises |= {number: [Promise(name, "both")] for number in appended}
+        _, findings = trace(
+            run, script, files={"deep/other": b""}, promises=promises, append_only=(name,),
+            syncs_at_most={"wal_append": 4}, must_sync_in=("wal_close",),
+        )
+        run.memo["four appends"] = findings
+    return run.memo["four appends"]
+
+
+def _only(findings, *codes):
+    return [finding for finding in findings if finding.code in codes]
+
+
+@check("holds-every-record-appended")
+def syncs_before_it_returns(run: Run):
+    """Every record is on stable storage before wal_append() returns.
+
+    A sync of that file, begun after the last write of the record and finished before
+    the return. Any call that gives this will do: fsync, fdatasync, O_DSYNC. A sync of
+    another file, one that came before the last write, and sync_file_range do not.
+    """
+    yield from _only(_four_appends(run), "D101", "D102", "D103", "D104", "D105", "D106")
+
+
+@check("holds-every-record-appended")
+def syncs_the_directory(run: Run):
+    """The log's name is on stable storage before wal_open() returns.
+
+    fsync of a file does not make its name durable; fsync of its directory does. Also
+    where the file was there before: whoever made it may have died before the sync.
+    """
+    mine = ("D201", "D202", "D203", "D204", "D205", "D206")
+    findings = _only(_four_appends(run), *mine)
+    if not findings:
+        script = Script()
+        script.call("put", LOG, b"")
+        opened = script.call("wal_open", 0, LOG)
+        script.call("wal_close", 0)
+        _, found = trace(run, script, promises={opened: [Promise(LOG, "name")]})
+        findings = _only(found, *mine)
+    yield from findings
+
+
+@check("syncs-before-it-returns")
+def syncs_once_a_record(run: Run):
+    """One sync a record, not one a byte.
+
+    Each sync is a trip to the device. wal_append() may take up to four, for those who
+    write a record in parts through O_DSYNC.
+    """
+    yield from _only(_four_appends(run), "D108")
+
+
+@check("syncs-before-it-returns")
+def syncs_at_close(run: Run):
+    """wal_close() syncs one final time before it closes.
+
+    A handle opened with O_DSYNC or O_SYNC has no need to.
+    """
+    yield from _only(_four_appends(run), "D107")

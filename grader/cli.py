@@ -1,0 +1,162 @@
+"""The commands of `python3 -m grader`."""
+
+import argparse
+import json
+import shutil
+import sys
+import traceback
+from pathlib import Path
+
+from . import course, doctor, findings, report, result, sandbox, stage, text
+from .errors import GraderError, UsageError
+from .grade import grade
+from .render import render_file
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m grader", description="Grades the lessons of the workbook.",
+        epilog="Exit status: 0 all passed, 1 something did not, 2 wrong use or a missing "
+        "tool, 3 a fault of the grader.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name, what, function):
+        command = commands.add_parser(name, help=what, description=what)
+        command.set_defaults(function=function)
+        return command
+
+    one = add("grade", "Grade lessons of a tree.", _grade)
+    one.add_argument("lessons", nargs="+", metavar="LESSON", help="w10-l02, or all")
+    one.add_argument("--root", type=Path, default=course.ROOT, metavar="DIR",
+                     help="the tree that holds the week directories (default: this one)")
+    one.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
+    one.add_argument("--junit", type=Path, metavar="FILE", help="also write it as JUnit XML")
+    one.add_argument("--seed", help="repeat the random values of an earlier run")
+    add("explain", "Explain a finding.", _explain).add_argument("code", metavar="CODE")
+    add("doctor", "Say what this machine lacks and how to mend it.", _doctor)
+    add("list", "List the lessons.", _list)
+    add("reference", "Write the reference tree.", _reference).add_argument("dir", type=Path)
+    skeletons = add("skeletons", "Write the skeletons anew from the solutions.", _skeletons)
+    skeletons.add_argument("--check", action="store_true", help="only say which differ")
+    lessons = add("lessons", "Write the lessons' embedded blocks anew.", _lessons)
+    lessons.add_argument("--check", action="store_true",
+                         help="only say which differ, and run the other blocks")
+    lessons.add_argument("only", nargs="*", metavar="LESSON", help="these lessons only")
+    add("reset", "Put a lesson's skeletons back.", _reset).add_argument("lesson", metavar="LESSON")
+    return parser
+
+
+def run(argv: list[str]) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        return args.function(args)
+    except UsageError as error:
+        print(f"grader: {error}", file=sys.stderr)
+        return 2
+    except GraderError as error:
+        print(f"grader: our fault: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("grader: interrupted", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"grader: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        print(f"grader: our fault: {type(error).__name__} at {where}: {error}", file=sys.stderr)
+        return 3
+
+
+def _grade(args) -> int:
+    everything = args.lessons == ["all"]
+    lessons = list(course.lessons().values()) if everything else [course.find(i) for i in args.lessons]
+    if not args.root.is_dir():
+        raise UsageError(f"--root: {args.root} is not a directory")
+    if not any(args.root.glob(stage.WEEKS)):
+        raise UsageError(f"--root: {args.root} has no week directory, such as w10, in it")
+    for trouble in doctor.troubles():
+        raise UsageError(f"{trouble.what}\n    to mend it: {trouble.mend}")
+    sandbox.own_limits()
+    results, seconds = grade(lessons, args.root.resolve(), seed=args.seed, junit=args.junit)
+    print("\n\n".join(report.lesson_text(lesson) for lesson in results))
+    closing = report.closing(results, sandbox.level())
+    if closing:
+        print(f"\n{closing}")
+    if args.json:
+        data = json.dumps(result.to_json(results, seconds), indent=2, ensure_ascii=False)
+        args.json.write_text(data + "\n", encoding="utf-8")
+    return result.exit_status(results)
+
+
+def _explain(args) -> int:
+    print(findings.explain(args.code))
+    return 0
+
+
+def _doctor(args) -> int:
+    page, able = doctor.report()
+    print(page)
+    return 0 if able else 2
+
+
+def _list(args) -> int:
+    for lesson in course.lessons().values():
+        print(f"{lesson.id}  {lesson.title}, {lesson.duration_min} minutes, {lesson.xp} points")
+    return 0
+
+
+def _reference(args) -> int:
+    shutil.rmtree(args.dir, ignore_errors=True)
+    stage.stage_reference(args.dir)
+    print(f"the reference stands in {args.dir}")
+    return 0
+
+
+def _skeletons(args) -> int:
+    stale = []
+    for solution in stage.solutions():
+        skeleton, source = stage.skeleton_of(solution), render_file(solution, "skeleton")
+        if skeleton.is_file() and skeleton.read_text(encoding="utf-8") == source:
+            continue
+        stale.append(str(skeleton.relative_to(course.ROOT)))
+        if not args.check:
+            skeleton.write_text(source, encoding="utf-8")
+    for name in stale:
+        print(f"{name}: {'differs from its solution' if args.check else 'written'}")
+    return 1 if stale and args.check else 0
+
+
+def _lessons(args) -> int:
+    wrong = []
+    for lesson in course.lessons().values():
+        if args.only and lesson.id not in args.only:
+            continue
+        stale = text.refresh(lesson.path, args.check)
+        wrong += [f"{where}: differs from its file" for where in stale] if args.check else []
+        if args.check:
+            wrong += text.run_blocks(lesson)
+    print("\n".join(wrong), end="\n" if wrong else "")
+    return 1 if wrong else 0
+
+
+def _reset(args) -> int:
+    """Keeps what stood there beside it: a reset must not cost a student an evening."""
+    lesson = course.find(args.lesson)
+    for solution in stage.solutions():
+        skeleton = stage.skeleton_of(solution)
+        name = str(skeleton.relative_to(course.ROOT))
+        if name not in lesson.files:
+            continue
+        source = render_file(solution, "skeleton")
+        if skeleton.is_file() and skeleton.read_text(encoding="utf-8", errors="replace") != source:
+            number = 1
+            while (saved := Path(f"{skeleton}.{number}.bak")).exists():
+                number += 1
+            skeleton.rename(saved)
+            print(f"{name}: yours is kept as {saved.relative_to(course.ROOT)}")
+        skeleton.write_text(source, encoding="utf-8")
+        print(f"{name}: the skeleton is back")
+    return 0

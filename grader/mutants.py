@@ -1,0 +1,93 @@
+"""Known-bad solutions, as patches on the reference, and correct ones that look different.
+
+A mutant is grader/mutants/LESSON/NAME.patch: a few lines of YAML, then a unified diff
+against the staged reference:
+
+    finding: D101
+    row: Skipping fsync
+    line: err = write_full(
+    --- a/w10/wal_writer.c
+    +++ b/w10/wal_writer.c
+
+`finding`  the code that must be found; `row`  the row of the lesson's Common-mistakes
+table that warns of it, if one does; `line`  a text that stands in the line at which the
+finding points; left out where no line can be named.
+
+A variant is a directory grader/variants/LESSON/NAME with files that take the place of
+the reference's. It must get every point.
+"""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from . import stage
+from .course import HERE, find
+from .errors import GraderError
+from .graph import LessonGraph
+from .result import LessonResult
+
+
+@dataclass(frozen=True)
+class Mutant:
+    path: Path
+    lesson: str
+    finding: str
+    row: str | None
+    line: str | None
+    patch: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.lesson}/{self.path.stem}"
+
+
+def mutants() -> list[Mutant]:
+    return [_load(path) for path in sorted((HERE / "mutants").glob("*/*.patch"))]
+
+
+def _load(path: Path) -> Mutant:
+    text = path.read_text(encoding="utf-8")
+    at = text.find("--- a/")
+    try:
+        head = yaml.safe_load(text[:at])
+        unknown = set(head) - {"finding", "row", "line"}
+        if at < 0 or unknown:
+            raise ValueError(f"unknown: {unknown}" if unknown else "no diff")
+        return Mutant(
+            path, path.parent.name, head["finding"], head.get("row"), head.get("line"), text[at:]
+        )
+    except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
+        raise GraderError(f"{path}: {error!r}") from None
+
+
+def stage_mutant(mutant: Mutant, dest: Path) -> None:
+    stage.stage_reference(dest)
+    done = subprocess.run(
+        ["git", "apply", "-p1", "-"], cwd=dest, input=mutant.patch, text=True,
+        capture_output=True, check=False,
+        env={**os.environ, "GIT_CEILING_DIRECTORIES": str(dest.parent)},
+    )
+    if done.returncode != 0:
+        raise GraderError(f"{mutant.name}: the patch does not apply: {done.stderr.strip()}")
+
+
+def variants() -> list[Path]:
+    return sorted(path for path in (HERE / "variants").glob("*/*") if path.is_dir())
+
+
+def stage_variant(variant: Path, dest: Path) -> None:
+    stage.stage_reference(dest)
+    shutil.copytree(variant, dest, dirs_exist_ok=True)
+
+
+def grade_staged(lesson_id: str, stage_into) -> LessonResult:
+    graph = LessonGraph(find(lesson_id), stage_into)
+    try:
+        return graph.all()
+    finally:
+        graph.close()

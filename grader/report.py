@@ -1,0 +1,66 @@
+"""The verdict for the terminal, made from results alone."""
+
+import textwrap
+
+from . import findings as catalogue
+from . import result
+from .result import CheckResult, LessonResult
+
+_WORDS = {
+    result.PASSED: "ok", result.FAILED: "FAILED", result.WAITING: "waits",
+    result.CANNOT_JUDGE: "UNSEEN", result.GRADER_ERROR: "OUR BUG",
+}
+
+
+def lesson_text(lesson: LessonResult) -> str:
+    """A lesson's verdict: every check, and under those that failed what to look at."""
+    lines = [f"{lesson.id}  {lesson.title}", ""]
+    for check in lesson.checks:
+        lines += check_lines(check)
+    lines += ["", f"  {lesson.points} of {lesson.max_points} points{_ending(lesson)}"]
+    return "\n".join(lines)
+
+
+def _ending(lesson: LessonResult) -> str:
+    if lesson.passed:
+        return ": every check passed"
+    codes = [f.code for check in lesson.checks for f in check.findings]
+    # What is printed is wrong because something else is: that is what to read about.
+    codes = [code for code in codes if code != "O101"] or codes
+    return f"; to begin with: python3 -m grader explain {codes[0]}" if codes else ""
+
+
+def check_lines(check: CheckResult) -> list[str]:
+    points = f"{check.points:3}/{check.max_points}" if check.max_points else ""
+    lines = [f"  {_WORDS[check.status]:8}{check.title}".ljust(82) + points]
+    if check.status == result.WAITING:
+        lines.append(f"          for: {', '.join(check.waits_for)}")
+    if check.detail:
+        lines += _wrapped(check.detail, 10)
+    if check.status == result.GRADER_ERROR:
+        lines.append("          This is a fault of the grader, not of your code. Please report it.")
+    for finding in check.findings:
+        where = f" {finding.where}:" if finding.where else ""
+        lines += _wrapped(f"{finding.code}{where} {finding.message}", 10)
+        lines += [f"          | {line}" for line in finding.excerpt]
+        lines.append(f"          read again: {catalogue.entry(finding.code)['section']}")
+    return lines
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(
+        text, 96, initial_indent=" " * indent, subsequent_indent=" " * (indent + 2),
+        break_long_words=False, break_on_hyphens=False,
+    )
+
+
+def closing(lessons, level) -> str:
+    """The lines under all verdicts: the sum, and what the sandbox could not do."""
+    lines = []
+    if len(lessons) > 1:
+        points = sum(lesson.points for lesson in lessons)
+        most = sum(lesson.max_points for lesson in lessons)
+        lines.append(f"{points} of {most} points in {len(lessons)} lessons")
+    if level.reason:
+        lines.append(f"Sandbox level {level.name!r}: {level.reason}. See: python3 -m grader doctor")
+    return "\n".join(lines)

@@ -1,0 +1,9 @@
+"""From an strace log to the promises that a power loss would break."""
+# SPDX-License-Identifier: MIT
+
+from .kernel import TRACED, KernelModelError, replay
+from .ordering import Promise, check
+from .strace import TraceSyntaxError, parse
+
+__all__ = ["TRACED", "KernelModelError", "Promise", "TraceSyntaxError",
+           "check", "parse", "replay"]

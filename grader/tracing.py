@@ -1,0 +1,139 @@
+"""Runs a script under strace and turns what the trace shows into findings.
+
+The first run is traced plainly. Only where it shows something wrong a second one
+follows with a stack for every call (-k, twenty times as slow), to name the lines.
+"""
+
+import os
+from pathlib import Path
+
+from .errors import CannotJudge, GraderError
+from .result import Finding
+from .run import Run, Script, Session
+from .trace import TRACED, KernelModelError, Promise, TraceSyntaxError, ordering, parse, replay
+from .trace.ops import Mark, Sync, SyncAll, SyncRange
+
+__all__ = ["Promise", "trace"]
+
+STRING_MAX_BYTES = 1 << 20
+EXCERPT_LINES = 9
+
+
+def trace(
+    run: Run, script: Script, *, files=None, promises=None, append_only=(), must_sync_in=(),
+    syncs_at_most=None,
+) -> tuple[Session, list[Finding]]:
+    """Runs the script traced; the session, and what the rules of trace.ordering found.
+
+    `promises`  for the number of a call, what must be durable when it returns 0
+    Raises CannotJudge where the program changed a file in a way that no trace shows.
+    """
+    rules = {
+        "promises": {str(number): given for number, given in (promises or {}).items()},
+        "append_only": append_only, "must_sync_in": must_sync_in, "sync_bound": syncs_at_most,
+    }
+    session, replayed, found = _judge(run, script, files, rules, stacks=False)
+    if found:
+        again = _judge(run, script, files, rules, stacks=True)
+        session, replayed, found = again if again[2] else (session, replayed, found)
+    for item in found:
+        if isinstance(item, ordering.CannotJudge):
+            name = item.inode.name if item.inode else "a file"
+            raise CannotJudge(f"the program used {item.what} on {name}, which a trace does not show")
+    return session, [_finding(run, replayed, violation) for violation in found]
+
+
+def _judge(run: Run, script: Script, files, rules, stacks: bool):
+    log = run.home / "strace.log"
+    log.unlink(missing_ok=True)
+    log.touch()
+    run.sandbox.hand_over_file(log)
+    session = run.drive(
+        script, files=files, variant="plain", seconds=60 if stacks else 20,
+        outside=_strace(log, stacks),
+    )
+    inside = f"{run.sandbox.inside}/{session.folder.name}"
+    try:
+        with log.open(encoding="ascii", errors="backslashreplace") as lines:
+            events = parse(lines, log.name)
+        replayed = replay(
+            events, program=f"{run.sandbox.inside}/plain/driver", cwd=inside,
+            initial=_initial(inside, files or {}), marks_fd=session.done.marks_fd,
+        )
+    except (TraceSyntaxError, KernelModelError) as error:
+        raise GraderError(f"the trace is not understood: {error}") from None
+    if not any(isinstance(op, Mark) for op in replayed.ops):
+        raise GraderError("the trace does not show the driver's marks")
+    return session, replayed, ordering.check(replayed, **rules)
+
+
+def _strace(log: Path, stacks: bool) -> list[str]:
+    cpu = sorted(os.sched_getaffinity(0))
+    words = ["taskset", "-c", str(cpu[os.getpid() % len(cpu)]), "strace", "-f", "-y", "-xx"]
+    words += ["-s", str(STRING_MAX_BYTES), "--seccomp-bpf", "--decode-pids=pidns"]
+    words += ["-e", f"trace={TRACED}", "-o", str(log)]
+    return words + (["-k"] if stacks else [])
+
+
+def _initial(folder: str, files) -> dict[str, int | None]:
+    """What stood in the run's directory: sizes, and None for directories."""
+    found: dict[str, int | None] = {folder: None}
+    for name, data in files.items():
+        for parent in list(Path(name).parents)[:-1]:
+            found[f"{folder}/{parent}"] = None
+        found[f"{folder}/{name}"] = len(data)
+    return found
+
+
+def _finding(run: Run, replayed, violation) -> Finding:
+    message = violation.explanation.replace(f"{replayed.cwd}/", "")
+    if violation.count > 1:
+        message += f" (and {violation.count - 1} more like it)"
+    excerpt = tuple(_excerpt(replayed, violation))
+    finding = Finding(violation.code, message, excerpt=excerpt)
+    frames = [frame for frame in violation.culprit.call.stack if frame.file.endswith("/plain/driver")]
+    places = run.lines_of([frame.address - 1 for frame in frames], "plain")
+    stack = [(frame.symbol, places[frame.address - 1]) for frame in frames
+             if frame.address - 1 in places]
+    if not stack:
+        return run.at_function(finding, violation.call_name or "main")
+    # A wrong sync is to be mended where it is. A missing one belongs into the function
+    # that promises, behind the call that it made: not into a helper that only writes.
+    promising = [place for symbol, place in stack if symbol == violation.call_name]
+    misplaced = isinstance(violation.culprit, (Sync, SyncAll, SyncRange))
+    file, line = stack[0][1] if misplaced or not promising else promising[-1]
+    path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
+    return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
+
+
+def _excerpt(replayed, violation):
+    """The calls from the culprit's function, or around it, marked; newest last."""
+    calls, seen = [], set()
+    begin, end = _bounds(replayed.ops, violation)
+    for op in replayed.ops[begin : end + 1]:
+        if op.call.entered not in seen:
+            seen.add(op.call.entered)
+            calls.append(op)
+    bad = {violation.culprit.call.entered}
+    for op in calls[-EXCERPT_LINES:]:
+        text = _readable(op, replayed.cwd)
+        yield f"{'BAD      ' if op.call.entered in bad else '         '}{text}"
+
+
+def _bounds(ops, violation) -> tuple[int, int]:
+    """From the mark that began the call to the mark of the broken promise."""
+    at = violation.culprit.index
+    end = violation.mark.index if violation.mark else at
+    begin = min(at, end)
+    while begin > 0 and not (isinstance(ops[begin], Mark) and ops[begin].text.startswith(">")):
+        begin -= 1
+    return begin, max(at, end)
+
+
+def _readable(op, cwd: str) -> str:
+    if isinstance(op, Mark):
+        words = op.text.split()
+        if words[0] == ">":
+            return f"-- {words[2]}() begins"
+        return f"-- {words[2]}() has returned {words[3].removeprefix('ret=')}" if len(words) > 3 else op.text
+    return op.call.text.replace(f"{cwd}/", "").replace(cwd, ".")
