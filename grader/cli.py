@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from . import course, doctor, findings, report, result, sandbox, stage, text
+from .demo import demo
 from .errors import GraderError, UsageError
 from .grade import grade
 from .render import render_file
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     add("explain", "Explain a finding.", _explain).add_argument("code", metavar="CODE")
     add("doctor", "Say what this machine lacks and how to mend it.", _doctor)
     add("list", "List the lessons.", _list)
+    add("demo", "Grade the reference, then the reference without one fsync.", lambda _: demo())
     add("reference", "Write the reference tree.", _reference).add_argument("dir", type=Path)
     skeletons = add("skeletons", "Write the skeletons anew from the solutions.", _skeletons)
     skeletons.add_argument("--check", action="store_true", help="only say which differ")

@@ -27,7 +27,7 @@ def _ending(lesson: LessonResult) -> str:
     codes = [f.code for check in lesson.checks for f in check.findings]
     # What is printed is wrong because something else is: that is what to read about.
     codes = [code for code in codes if code != "O101"] or codes
-    return f"; to begin with: python3 -m grader explain {codes[0]}" if codes else ""
+    return f"; to begin with: make explain CODE={codes[0]}" if codes else ""
 
 
 def check_lines(check: CheckResult) -> list[str]:
@@ -62,5 +62,5 @@ def closing(lessons, level) -> str:
         most = sum(lesson.max_points for lesson in lessons)
         lines.append(f"{points} of {most} points in {len(lessons)} lessons")
     if level.reason:
-        lines.append(f"Sandbox level {level.name!r}: {level.reason}. See: python3 -m grader doctor")
+        lines.append(f"Sandbox level {level.name!r}: {level.reason}. See: make doctor")
     return "\n".join(lines)

@@ -195,7 +195,7 @@ class Run:
             stage.remove(path)
 
     def drive(
-        self, script: Script, *, files=None, variant: str = "checked", seconds: float = 20,
+        self, script: Script, *, files=None, variant: str = "checked", seconds: float = 10,
         outside=(),
     ) -> Session:
         """Runs the script; raises Failed if the program does not survive it."""

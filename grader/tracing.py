@@ -17,6 +17,12 @@ __all__ = ["Promise", "trace"]
 
 STRING_MAX_BYTES = 1 << 20
 EXCERPT_LINES = 9
+# What should stand in front of the return.
+MISSING = {
+    "D101": "a sync of that file", "D102": "a sync of that file", "D104": "a sync of that file",
+    "D107": "a sync of that file", "D201": "a sync of the directory",
+    "D204": "a sync of the directory", "D205": "a sync of the directory",
+}
 
 
 def trace(
@@ -115,7 +121,10 @@ def _excerpt(replayed, violation):
             seen.add(op.call.entered)
             calls.append(op)
     bad = {violation.culprit.call.entered}
+    missing = MISSING.get(violation.code)
     for op in calls[-EXCERPT_LINES:]:
+        if missing and op is violation.mark:
+            yield f"MISSING  {missing}"
         text = _readable(op, replayed.cwd)
         yield f"{'BAD      ' if op.call.entered in bad else '         '}{text}"
 

@@ -1,0 +1,37 @@
+"""What counts as the output that the lesson shows, and what does not."""
+
+import pytest
+
+from grader.expected import compare
+
+LISTING = "-rw-r--r-- 1 user user 91 ... test.wal\n"
+
+
+@pytest.mark.parametrize("expected, observed", [
+    ("a\nb\n", "a\nb\n"),
+    ("a\n...\nz\n", "a\nz\n"),
+    ("a\n...\nz\n", "a\nb\nc\nz\n"),
+    ("a ... z\n", "a 1 2 z\n"),
+    ("<hash> ok\n", "0123456789abcdef" * 4 + " ok\n"),
+    (LISTING, "-rw-r--r-- 1 alice students 91 Nov 20 20:56 test.wal\n"),
+    (LISTING, "-rw-r--r--  1  0  0   91 Jan  1  1970 test.wal\n"),
+    ("a.b*c\n", "a.b*c\n"),
+])
+def test_agrees(expected, observed):
+    assert compare(expected, observed) == ()
+
+
+@pytest.mark.parametrize("expected, observed", [
+    ("a\nb\n", "a\n"), ("a\n", "a\nb\n"), ("a\n", ""), ("", "a\n"), ("a\n", "a \n"),
+    ("a.b\n", "axb\n"), ("a\n...\nz\n", "a\nb\n"), ("<hash>\n", "abc\n"),
+    (LISTING, "-rw-r--r-- 1 user user 92 Nov 20 20:56 test.wal\n"),
+    (LISTING, "-rw------- 1 user user 91 Nov 20 20:56 test.wal\n"),
+    ("user\n", "alice\n"),
+])
+def test_differs(expected, observed):
+    assert compare(expected, observed)
+
+
+def test_the_difference_shows_what_is_good_bad_and_missing():
+    marked = compare("one\ntwo\nthree\n", "one\n2\nthree\n")
+    assert marked == ("GOOD     one", "MISSING  two", "BAD      2", "GOOD     three")
