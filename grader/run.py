@@ -21,7 +21,7 @@ from .sandbox import Completed, Sandbox
 READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
-_STUDENTS = re.compile(r"/(?:checked|plain|lesson)/(w\d\d/[\w.]+):(\d+)")
+_STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
 class Failed(Exception):
@@ -108,9 +108,10 @@ def read_regular(path: Path) -> bytes | None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
         return file.read(READ_MAX_BYTES)
 
 

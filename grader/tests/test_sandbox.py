@@ -127,7 +127,7 @@ def test_memory_is_limited(box):
 
 
 def test_what_is_written_to_the_marks_comes_back(box):
-    done = box.run(["sh", "-c", "echo hello >/proc/self/fd/$1", "sh"], marks=True)
+    done = box.run(["bash", "-c", 'echo hello >&$1', "bash"], marks=True)
     assert done.marks == b"hello\n"
 
 

@@ -1,5 +1,4 @@
 """From an strace log to the promises that a power loss would break."""
-# SPDX-License-Identifier: MIT
 
 from .kernel import TRACED, KernelModelError, replay
 from .ordering import Promise, check

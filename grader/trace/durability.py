@@ -8,7 +8,6 @@ the bytes again helps. sync_file_range(2) pins nothing.
 
 Positions are log lines. "At p" means: just before line p of the log.
 """
-# SPDX-License-Identifier: MIT
 
 from __future__ import annotations
 
@@ -83,7 +82,7 @@ class Durability:
         self._own: dict[Inode, list[Op]] = defaultdict(list)
         self._all: list[Op] = []
         self._syncs: dict[Inode, list[Op]] = {}
-        self._data_fates: dict[Inode, tuple[list[Fate], list[float]]] = {}
+        self._data_fates: dict[Inode, tuple] = {}
         for op in trace.ops:
             self._take(op)
 
@@ -131,17 +130,20 @@ class Durability:
             return Fate(ended(op), op)
         return self.pinned(op, op.inode)
 
-    def _fates(self, inode: Inode) -> tuple[list[Fate], list[float]]:
-        """With the running maximum: all before it were durable by then."""
+    def _fates(self, inode: Inode) -> tuple:
+        """Each item's fate; by when it and all before it were durable; and
+        from when on it or any behind it was. Both spare long searches."""
         if inode not in self._data_fates:
             fates = [self.fate(op) for op in self.data[inode]]
             latest = list(accumulate((f.since for f in fates), max))
-            self._data_fates[inode] = fates, latest
+            soonest = list(accumulate((f.since for f in reversed(fates)),
+                                      min))[::-1]
+            self._data_fates[inode] = fates, latest, soonest
         return self._data_fates[inode]
 
     def unsynced(self, inode: Inode, at: float) -> list[Write | Resize]:
         """Writes and resizes begun before `at` and not durable at `at`."""
-        items, (fates, latest) = self.data[inode], self._fates(inode)
+        items, (fates, latest, _) = self.data[inode], self._fates(inode)
         start = bisect_left(latest, at)
         return [op for i, op in enumerate(items[start:], start)
                 if began(op) < at and fates[i].since >= at
@@ -149,7 +151,9 @@ class Durability:
 
     def _made_good(self, inode: Inode, i: int, at: float) -> bool:
         """Did later durable writes replace all of it?"""
-        items, fates = self.data[inode], self._fates(inode)[0]
+        items, (fates, _, soonest) = self.data[inode], self._fates(inode)
+        if i + 1 == len(items) or soonest[i + 1] >= at:
+            return False
         later = [op for op, fate in zip(items[i + 1:], fates[i + 1:])
                  if fate.since < at]
         if isinstance(items[i], Resize):

@@ -1,5 +1,4 @@
 """The tree of names: path_resolution(7) over what the trace has shown."""
-# SPDX-License-Identifier: MIT
 
 from __future__ import annotations
 

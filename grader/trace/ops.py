@@ -1,5 +1,4 @@
 """What system calls did to files: inodes, and the operations on them."""
-# SPDX-License-Identifier: MIT
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ return of call ID promises; when its `<` is written, that must be durable.
 The code of a violation names the mistake and not just the symptom: the same
 unsynced write is D101 when nobody synced, D103 when another file was.
 """
-# SPDX-License-Identifier: MIT
 
 from __future__ import annotations
 
@@ -219,7 +218,7 @@ class _Judge:
         self.report(span.end, rule="name", code="D201", inode=None, path=path,
                     promise=promise, mark=span.end, culprit=span.end,
                     related=(), explanation=f"{path} does not exist when "
-                    f"{span.function} returns")
+                    f"{span.function}() returns")
 
     def data_at(self, span: Span, promise: Promise, inode: Inode,
                 path: str, items: list) -> None:
@@ -245,7 +244,7 @@ class _Judge:
         late = self.late_sync(span, inode, self.durable.fate(item).by, item)
         if late:
             return ("D104", item, [late], f"{name} is synced only after "
-                    f"{span.function} has said it is durable")
+                    f"{span.function}() has said it is durable")
         inside = [op for op in self.durable.syncs(inode)
                   if began(span.begin) <= began(op) < at]
         if inside:
@@ -256,18 +255,20 @@ class _Judge:
             return ("D103", other, [item], f"{other.inode.name} is synced "
                     f"where {name} should be")
         return ("D101", item, [], f"{name} is never synced before "
-                f"{span.function} returns")
+                f"{span.function}() returns")
 
     def late_sync(self, span: Span, inode: Inode, by: Op | None,
                   item: Op) -> Op | None:
         """The sync that came after the acknowledgement: still under way
-        then, outside any call, or first thing in the function's next call.
-        A sync in another function's call was not meant for this promise."""
+        then, outside any call, in another thread, or first thing in the
+        function's next call. One that belongs to a later call was not meant
+        for this promise."""
         at = began(span.end)
         if by is None or ended(by) < at:
             return None
         owner = self.span_of(by)
-        if began(by) < at or owner is None:
+        if began(by) < at or owner is None or began(owner.begin) < at \
+                or owner.begin.call.pid != by.call.pid:
             return by
         if owner.function != span.function or owner.id == span.id:
             return None
@@ -302,9 +303,10 @@ class _Judge:
                    if self.durable.pinned(op, d).since >= at]
         directory = missing[0] if missing else change.dir
         late = fate.by if fate.by and ended(fate.by) >= at else None
-        if late and (began(late) < at or self.span_of(late) is None):
+        owner = late and self.span_of(late)
+        if late and (owner is None or began(owner.begin) < at):
             return ("D205", op, [late], f"the directory {directory.name} is "
-                    f"synced only after {span.function} has returned")
+                    f"synced only after {span.function}() has returned")
         if began(op) < began(span.begin):
             return ("D204", op, [], f"the name {change.name} was there, but "
                     "not durable: whoever opens it has to sync the directory")
@@ -325,17 +327,21 @@ class _Judge:
     def required_sync(self, span: Span, promise: Promise,
                       inode: Inode) -> None:
         """D107: even with nothing left to write, this call has to sync."""
-        wrote = [op for op in self.durable.data[inode]
-                 if began(op) < began(span.end)]
-        if wrote and all(isinstance(op, Write) and op.dsync for op in wrote):
+        wrote, until = self.durable.data[inode], began(span.end)
+        loose = next((op for op in wrote
+                      if not (isinstance(op, Write) and op.dsync)), None)
+        if wrote and began(wrote[0]) < until and (
+                loose is None or began(loose) > until):
             return
-        if any(span.holds(began(sync)) and span.holds(ended(sync))
-               for sync in self.durable.syncs(inode)):
+        syncs = self.durable.syncs(inode)
+        first = bisect_left(syncs, began(span.begin), key=began)
+        last = bisect_left(syncs, until, key=began)
+        if any(ended(sync) < until for sync in syncs[first:last]):
             return
         self.report(span.end, rule="required-sync", code="D107", inode=inode,
                     path=self.path(promise.path), promise=promise,
                     mark=span.end, culprit=span.end, related=(span.begin,),
-                    explanation=f"{span.function} does not sync {inode.name}")
+                    explanation=f"{span.function}() does not sync {inode.name}")
 
     # --- rules without a promise ---
 
@@ -407,4 +413,4 @@ class _Judge:
                         path=inode.name if inode else "", promise=None,
                         mark=span.end, culprit=extra, related=tuple(inside),
                         explanation=f"{len(inside)} syncs in one call of "
-                        f"{span.function}; {bound} are enough")
+                        f"{span.function}(); {bound} are enough")

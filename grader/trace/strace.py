@@ -4,7 +4,6 @@ GRAMMAR.md beside this file has the productions, each with a real example.
 strace(1) documents the options; a line that the grammar does not know is a
 TraceSyntaxError and never skipped, because what we skip we would misjudge.
 """
-# SPDX-License-Identifier: MIT
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .values import (AT_FDCWD, Array, Change, Data, Fd, Flags, Named, Nested,
-                     Noted, Struct, Unknown, show)
+                     Noted, Octal, Struct, Unknown, show)
 
 DEEPEST = 32            # nested structures; more is not strace's output
 
@@ -112,8 +111,9 @@ _TOKEN = re.compile(rf"""
   | (?P<fd>[0-9]{{1,10}}|AT_FDCWD)<(?P<path>[^<>]*)>(?P<gone>\(deleted\))?
   | (?P<int>-?{_NUMBER})(?=[,)\]}}\ ]|$)
   | (?P<null>NULL)(?![\w|(])
+  | (?P<status>WIF[A-Z]+\(s\)[^{{}}\[\]"]*)
   | (?P<nested>{_NAME})\(
-  | (?P<flags>[~-]?{_ATOM}(?:\|~?{_ATOM})*)(?=[,)\]}}\ ]|$)
+  | (?P<flags>[~-]?{_ATOM}(?:(?:\||\ or\ )~?{_ATOM})*)(?=[,)\]}}\ ]|$)
   | (?P<struct>\{{)
   | (?P<array>~?\[)
   | (?P<product>[0-9]{{1,10}}\*[0-9]{{1,10}})
@@ -153,21 +153,19 @@ def _integer(text: str) -> int:
         return int(text, 16)
     octal = len(text) > 1 and text[0] == "0"
     try:
-        return int(text, 8 if octal else 10)
+        return Octal(text, 8) if octal else int(text)
     except ValueError:
         raise _Expected("an octal number") from None
 
 
 @lru_cache(maxsize=4096)
 def _flags(text: str) -> Flags:
-    atoms = text.split("|")
-    numbers = [_integer(atom) for atom in atoms
-               if atom[0].isdigit() and "<<" not in atom]
-    names = [atom for atom in atoms
-             if not (atom[0].isdigit() and "<<" not in atom)]
-    bits = 0
-    for number in numbers:
-        bits |= number
+    names, bits = [], 0
+    for atom in text.replace(" or ", "|").split("|"):
+        if atom[0].isdigit() and "<<" not in atom:
+            bits |= _integer(atom)
+        else:
+            names.append(atom)
     return Flags(tuple(names), bits)
 
 
@@ -196,8 +194,8 @@ def _value(text: str, pos: int, depth: int = 0) -> tuple[object, int]:
     elif kind == "product":
         left, right = match["product"].split("*")
         value = int(left) * int(right)
-    elif kind == "unknown":
-        value = Unknown(match["unknown"])
+    elif kind == "unknown" or kind == "status":
+        value = Unknown(match[kind])
     else:
         value, pos = _compound(kind, match, text, pos, depth + 1)
     if text.startswith(" ", pos):

@@ -1,5 +1,4 @@
 """What strace prints inside an argument list, as frozen values."""
-# SPDX-License-Identifier: MIT
 
 from __future__ import annotations
 
@@ -14,6 +13,10 @@ class Data:
     """A string argument. `truncated` means that strace cut it (-s)."""
     data: bytes
     truncated: bool = False
+
+
+class Octal(int):
+    """A mode, which strace writes in octal and a person reads in octal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ _NAMED = {7: r"\a", 8: r"\b", 9: r"\t", 10: r"\n", 11: r"\v", 12: r"\f",
 def quoted(data: bytes, limit: int = SHOWN_BYTES) -> str:
     """C-ish text of some bytes, cut to a length that a person reads."""
     shown = "".join(
-        _NAMED.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}")
+        _NAMED.get(byte) or (chr(byte) if 32 <= byte < 127
+                             else f"\\x{byte:02x}")
         for byte in data[:limit])
     return f'"{shown}"' + ("..." if len(data) > limit else "")
 
@@ -136,4 +140,6 @@ def show(value: object) -> str:
             return f"{show(inner)} /* {note} */"
         case Unknown(text):
             return text
+        case Octal():
+            return f"0{value:o}"
     return hex(value) if value > 1 << 32 else str(value)
