@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from . import course, doctor, findings, report, result, sandbox, stage, text
-from .demo import demo
+from .demo import demo, write_readme
 from .errors import GraderError, UsageError
 from .grade import grade
 from .render import render_file
@@ -140,6 +140,8 @@ def _lessons(args) -> int:
         wrong += [f"{where}: differs from its file" for where in stale] if args.check else []
         if args.check:
             wrong += text.run_blocks(lesson)
+    if not args.only and not write_readme(args.check) and args.check:
+        wrong.append("README.md: its verdict differs from what the grader prints")
     print("\n".join(wrong), end="\n" if wrong else "")
     return 1 if wrong else 0
 

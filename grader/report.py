@@ -32,7 +32,7 @@ def _ending(lesson: LessonResult) -> str:
 
 def check_lines(check: CheckResult) -> list[str]:
     points = f"{check.points:3}/{check.max_points}" if check.max_points else ""
-    lines = [f"  {_WORDS[check.status]:8}{check.title}".ljust(82) + points]
+    lines = [(f"  {_WORDS[check.status]:8}{check.title}".ljust(82) + points).rstrip()]
     if check.status == result.WAITING:
         lines.append(f"          for: {', '.join(check.waits_for)}")
     if check.detail:

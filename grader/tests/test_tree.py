@@ -8,6 +8,7 @@ import pytest
 from grader import findings, result, stage, text
 from grader.checks import REGISTRY
 from grader.course import HERE, ROOT, lessons
+from grader.demo import write_readme
 from grader.graph import LessonGraph
 from grader.mutants import grade_staged, mutants
 from grader.render import render_file
@@ -62,6 +63,10 @@ def test_an_untouched_lesson_earns_nothing(lesson):
 def test_the_text_is_in_step_with_the_tree(lesson):
     assert text.refresh(lesson.path, check=True) == []
     assert text.run_blocks(lesson) == []
+
+
+def test_the_readme_shows_what_the_grader_prints():
+    assert write_readme(check=True)
 
 
 def headings(path):
