@@ -144,5 +144,7 @@ def _readable(op, cwd: str) -> str:
         words = op.text.split()
         if words[0] == ">":
             return f"-- {words[2]}() begins"
+        if words[0] == "!":
+            return f"-- {words[2]}() is made to end with {words[3]} {words[4]}"
         return f"-- {words[2]}() has returned {words[3].removeprefix('ret=')}" if len(words) > 3 else op.text
     return op.call.text.replace(f"{cwd}/", "").replace(cwd, ".")
