@@ -11,7 +11,7 @@ from .errors import CannotJudge, GraderError
 from .result import Finding
 from .run import Run, Script, Session
 from .trace import TRACED, KernelModelError, Promise, TraceSyntaxError, ordering, parse, replay
-from .trace.ops import Mark, Sync, SyncAll, SyncRange
+from .trace.ops import Mark, Write
 
 __all__ = ["Promise", "trace"]
 
@@ -102,12 +102,14 @@ def _finding(run: Run, replayed, violation) -> Finding:
     stack = [(frame.symbol, places[frame.address - 1]) for frame in frames
              if frame.address - 1 in places]
     if not stack:
-        return run.at_function(finding, violation.call_name or "main")
-    # A wrong sync is to be mended where it is. A missing one belongs into the function
-    # that promises, behind the call that it made: not into a helper that only writes.
+        # What is not durable was left by another: it is the one who promises that must sync.
+        promising = violation.mark.text.split()[2] if violation.mark else violation.call_name
+        return run.at_function(finding, promising or "main")
+    # A sync that is missing after a write belongs into the function that promises,
+    # behind the call that it made: not into a helper that only writes.
     promising = [place for symbol, place in stack if symbol == violation.call_name]
-    misplaced = isinstance(violation.culprit, (Sync, SyncAll, SyncRange))
-    file, line = stack[0][1] if misplaced or not promising else promising[-1]
+    written = isinstance(violation.culprit, Write) and promising
+    file, line = promising[-1] if written else stack[0][1]
     path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
     return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
 
