@@ -61,7 +61,7 @@ demo: setup ## see the grader at work: a pass, then a lost fsync
 
 .PHONY: test
 test: setup ## everything: the grader, the references, the skeletons, the texts
-	@$(PY) -m pytest -q -n $(JOBS) --dist worksteal
+	@$(PY) -m pytest -q -n $(JOBS)
 	@$(MAKE) --no-print-directory solutions
 
 .PHONY: reference
