@@ -64,6 +64,10 @@ test: setup ## everything: the grader, the references, the skeletons, the texts
 	@$(PY) -m pytest -q -n $(JOBS)
 	@$(MAKE) --no-print-directory solutions
 
+.PHONY: grade-the-grader
+grade-the-grader: ## every known-bad and every odd but right solution, in a table
+	@$(PY) -m grader audit
+
 .PHONY: reference
 reference: ## write the reference tree to build/reference/
 	@$(PY) -m grader reference build/reference
