@@ -13,9 +13,11 @@
  *     fault KIND N zero          it returns 0 and moves nothing
  *     fault KIND N errno E       it fails with errno E and does nothing
  *     fault KIND N+ errno E      so do all that follow
+ *     fault KIND N+ watch        nothing happens to them; they are reported
  *     clear                      no more faults
  *
- * A close that fails has closed the descriptor, as on Linux (close(2)).
+ * A close that fails has closed the descriptor, as on Linux (close(2)); a close of
+ * what is not open is reported without being asked for.
  */
 #define _GNU_SOURCE
 
@@ -33,7 +35,7 @@
 extern const char __executable_start; /* ld(1): where the program is loaded */
 
 enum kind { K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CLOSE, K_RENAME, KINDS };
-enum effect { NONE, SHORT, ZERO, FAIL };
+enum effect { NONE, SHORT, ZERO, FAIL, WATCH };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "close", "rename",
@@ -65,7 +67,8 @@ static void call_fault(char **args)
     f->value = args[3] ? number_of(args[3]) : 0;
     f->effect = strcmp(args[2], "short") == 0  ? SHORT
                 : strcmp(args[2], "zero") == 0 ? ZERO
-                                               : FAIL;
+                : strcmp(args[2], "watch") == 0 ? WATCH
+                                                : FAIL;
 }
 
 static void call_clear(char **args)
@@ -85,6 +88,15 @@ __attribute__((constructor)) static void add_calls(void)
     driver_add_calls(fault_calls);
 }
 
+static void say_met(const char *name, enum effect effect, long value,
+                    const char *from)
+{
+    static const char *const names[] = { "", "short", "zero", "errno", "watch" };
+
+    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name, names[effect],
+               value, (unsigned long)(from - &__executable_start));
+}
+
 /* What is to happen to this call; says so if it is anything. */
 static enum effect meet(enum kind kind, const char *name, const char *from)
 {
@@ -93,11 +105,7 @@ static enum effect meet(enum kind kind, const char *name, const char *from)
     if (f->effect == NONE || (f->countdown > 0 && --f->countdown > 0))
         return NONE;
     enum effect effect = f->effect;
-    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name,
-               effect == SHORT  ? "short"
-               : effect == ZERO ? "zero"
-                                : "errno",
-               f->value, (unsigned long)(from - &__executable_start));
+    say_met(name, effect, f->value, from);
     if (effect == FAIL)
         errno = (int)f->value;
     if (!f->forever)
@@ -124,7 +132,8 @@ static size_t at_most(size_t len, enum kind kind)
         case FAIL: return -1;                                                  \
         case ZERO: return 0;                                                   \
         case SHORT: len = at_most(len, kind); break;                           \
-        case NONE: break;                                                      \
+        case NONE:                                                             \
+        case WATCH: break;                                                     \
         }                                                                      \
         return __real_##name args_with;                                        \
     }
@@ -170,7 +179,8 @@ static int cut_vector(const struct iovec *in, int n, enum kind kind,
             n = cut_vector(iov, n, kind, cut);                                 \
             iov = cut;                                                         \
             break;                                                             \
-        case NONE: break;                                                      \
+        case NONE:                                                             \
+        case WATCH: break;                                                     \
         }                                                                      \
         return __real_##name args_with;                                        \
     }
@@ -229,6 +239,10 @@ int __wrap_close(int fd)
     int err = errno;
     int done = __real_close(fd);
 
+    if (done < 0 && errno == EBADF) {
+        say_met("close", FAIL, EBADF, CALLER);
+        errno = EBADF;
+    }
     if (effect != FAIL)
         return done;
     errno = err;
