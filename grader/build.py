@@ -97,7 +97,8 @@ def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
 def stage_driver(lesson: Lesson, tree: Path) -> None:
     dest = tree / ".driver"
     dest.mkdir(exist_ok=True)
-    names = ["driver.h", "driver.c", "faults.c", *(f"{t}_calls.c" for t in lesson.driver)]
+    names = [path.name for path in DRIVERS.glob("*.h")]
+    names += ["driver.c", "faults.c", *(f"{t}_calls.c" for t in lesson.driver)]
     for name in names:
         shutil.copyfile(DRIVERS / name, dest / name)
 

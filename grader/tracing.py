@@ -22,12 +22,13 @@ MISSING = {
     "D101": "a sync of that file", "D102": "a sync of that file", "D104": "a sync of that file",
     "D107": "a sync of that file", "D201": "a sync of the directory",
     "D204": "a sync of the directory", "D205": "a sync of the directory",
+    "D207": "a sync of the directory",
 }
 
 
 def trace(
     run: Run, script: Script, *, files=None, promises=None, append_only=(), must_sync_in=(),
-    syncs_at_most=None,
+    syncs_at_most=None, in_one_step=(), rests_on=None,
 ) -> tuple[Session, list[Finding]]:
     """Runs the script traced; the session, and what the rules of trace.ordering found.
 
@@ -37,6 +38,7 @@ def trace(
     rules = {
         "promises": {str(number): given for number, given in (promises or {}).items()},
         "append_only": append_only, "must_sync_in": must_sync_in, "sync_bound": syncs_at_most,
+        "in_one_step": in_one_step, "rests_on": rests_on,
     }
     session, replayed, found = _judge(run, script, files, rules, stacks=False)
     if found:
