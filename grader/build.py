@@ -49,6 +49,12 @@ def run_commands(lesson: Lesson) -> list[str]:
     return [command for command in test if shlex.split(command)[0] not in COMPILERS]
 
 
+def listed_commands(lesson: Lesson) -> list[str]:
+    """The commands of a ```bash listed block, which a lesson may have."""
+    blocks = [b for b in lesson.blocks if (b.language, *b.words) == ("bash", "listed")]
+    return [command for block in blocks for command in commands(block.text)]
+
+
 def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:
     """Runs the lesson's compile commands in /work/lesson."""
     missing = [name for name in lesson.files if not (sandbox.tree / "lesson" / name).is_file()]
