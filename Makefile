@@ -40,7 +40,8 @@ setup: ## install what grading needs (Debian, Ubuntu: with apt, announced)
 		echo "    python3 -m venv .venv && .venv/bin/pip install $(PIP_PACKAGES)"; \
 		exit 2; fi; \
 	if [ -z "$$missing" ]; then echo "nothing to install"; exit 0; fi; \
-	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; command -v sudo >/dev/null || { \
+		echo "as root, run: apt-get install$$missing" >&2; exit 2; }; fi; \
 	echo "installing with apt:$$missing"; \
 	$$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y -qq --no-install-recommends $$missing >/dev/null

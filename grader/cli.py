@@ -158,10 +158,12 @@ def _lessons(args) -> int:
 def _reset(args) -> int:
     """Keeps what stood there beside it: a reset must not cost a student an evening."""
     lesson = course.find(args.lesson)
+    earlier = {name for needed in lesson.needs if needed in course.lessons()
+               for name in course.find(needed).files}
     for solution in stage.solutions():
         skeleton = stage.skeleton_of(solution)
         name = str(skeleton.relative_to(course.ROOT))
-        if name not in lesson.files:
+        if name not in lesson.files or name in earlier:
             continue
         source = render_file(solution, "skeleton")
         if skeleton.is_file() and skeleton.read_text(encoding="utf-8", errors="replace") != source:

@@ -270,7 +270,18 @@ class Run:
         rows = [line.split() for line in symbols.stdout.decode(errors="replace").splitlines()]
         names = {row[0]: int(row[2], 16) for row in rows if len(row) >= 3 and row[1] in "Tt"}
         places = self.lines_of(list(names.values()), "plain")
-        return {name: places[at] for name, at in names.items() if at in places}
+        return {
+            name: (places[at][0], self._signature(name, *places[at]))
+            for name, at in names.items() if at in places
+        }
+
+    def _signature(self, name: str, file: str, line: int) -> int:
+        """The line that names the function: its code begins at the brace below."""
+        lines = (read_regular(self.sandbox.tree / "plain" / file) or b"").splitlines()
+        for above in range(line, max(0, line - 10), -1):
+            if above <= len(lines) and f"{name}(".encode() in lines[above - 1]:
+                return above
+        return line
 
     def lines_of(self, addresses: list[int], variant: str) -> dict[int, tuple[str, int]]:
         """The student's file and line for addresses in a driver; others are left out."""

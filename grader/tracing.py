@@ -11,7 +11,7 @@ from .errors import CannotJudge, GraderError
 from .result import Finding
 from .run import Run, Script, Session
 from .trace import TRACED, KernelModelError, Promise, TraceSyntaxError, ordering, parse, replay
-from .trace.ops import Mark, Sync, SyncAll, SyncRange
+from .trace.ops import Mark, Write
 
 __all__ = ["Promise", "trace"]
 
@@ -104,12 +104,14 @@ def _finding(run: Run, replayed, violation) -> Finding:
     stack = [(frame.symbol, places[frame.address - 1]) for frame in frames
              if frame.address - 1 in places]
     if not stack:
-        return run.at_function(finding, violation.call_name or "main")
-    # A wrong sync is to be mended where it is. A missing one belongs into the function
-    # that promises, behind the call that it made: not into a helper that only writes.
+        # What is not durable was left by another: it is the one who promises that must sync.
+        promising = violation.mark.text.split()[2] if violation.mark else violation.call_name
+        return run.at_function(finding, promising or "main")
+    # A sync that is missing after a write belongs into the function that promises,
+    # behind the call that it made: not into a helper that only writes.
     promising = [place for symbol, place in stack if symbol == violation.call_name]
-    misplaced = isinstance(violation.culprit, (Sync, SyncAll, SyncRange))
-    file, line = stack[0][1] if misplaced or not promising else promising[-1]
+    written = isinstance(violation.culprit, Write) and promising
+    file, line = promising[-1] if written else stack[0][1]
     path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
     return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
 
@@ -146,5 +148,7 @@ def _readable(op, cwd: str) -> str:
         words = op.text.split()
         if words[0] == ">":
             return f"-- {words[2]}() begins"
+        if words[0] == "!":
+            return f"-- {words[2]}() is made to end with {words[3]} {words[4]}"
         return f"-- {words[2]}() has returned {words[3].removeprefix('ret=')}" if len(words) > 3 else op.text
     return op.call.text.replace(f"{cwd}/", "").replace(cwd, ".")

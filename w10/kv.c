@@ -20,15 +20,15 @@ static uint64_t hash_bytes(const uint8_t *p, size_t len)
     return hash;
 }
 
-/* Where the pointer to `key` is, or the end of its chain. The map has buckets. */
+/* Where the pointer to `key` is, or the end of its chain. There are buckets. */
 static struct kv_entry **find(const struct kv *kv, const void *key,
                               size_t key_len)
 {
     struct kv_entry **at =
         &kv->buckets[hash_bytes(key, key_len) % kv->bucket_count];
 
-    while (*at && ((*at)->key_len != key_len ||
-                   memcmp((*at)->key, key, key_len) != 0))
+    while (*at &&
+           ((*at)->key_len != key_len || memcmp((*at)->key, key, key_len) != 0))
         at = &(*at)->next;
     return at;
 }

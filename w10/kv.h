@@ -39,7 +39,7 @@ void kv_init(struct kv *kv);
 /* Gives all memory back; the map is empty again. */
 void kv_free(struct kv *kv);
 
-/* Sets `key` to `value`, both copied. Returns 0 or -ENOMEM (nothing changed). */
+/* Sets `key` to `value`, both copied. Returns 0, or -ENOMEM and no change. */
 int kv_set(struct kv *kv, const void *key, size_t key_len, const void *value,
            size_t value_len);
 

@@ -1,5 +1,5 @@
 /*
- * One record of the write-ahead log: its bytes, how to make and how to read them.
+ * One record of the write-ahead log: its bytes, how to make and to read them.
  * SPDX-License-Identifier: MIT
  *
  * All integers are little-endian, whatever the machine. No alignment, no gaps.
@@ -12,7 +12,7 @@
  *       11     K  key         the key, one NUL, then zeros: K is key_len + 1
  *                             rounded up to a multiple of 4
  *     11+K     2  value_len   SET only: bytes in the value, 0 to 65,535
- *     13+K     V  value       SET only: the value and one NUL, V = value_len + 1
+ *     13+K     V  value       SET only: the value and one NUL (value_len + 1)
  *
  * A record is canonical if and only if
  *   1. crc32 matches the record_len - 4 bytes behind it;
@@ -20,8 +20,8 @@
  *   3. type is 1 or 2, and key_len is not 0;
  *   4. the NULs and the padding are zero bytes.
  *
- * Lengths govern: a key or a value may hold any byte, NUL included. The NULs are
- * there for whoever reads a hexdump. SET foo=bar is these 21 bytes:
+ * Lengths govern: a key or a value may hold any byte, NUL included. The NULs
+ * are there for whoever reads a hexdump. SET foo=bar is these 21 bytes:
  *
  *   29 f0 57 95  15 00 00 00  01  03 00  66 6f 6f 00  03 00  62 61 72 00
  *   crc32        record_len   SET key_len f  o  o NUL val_len b  a  r NUL
@@ -95,8 +95,8 @@ int wal_record_encode(const struct wal_record *record, uint8_t *buf, size_t cap,
  * trusts a length before it is checked.
  *
  * Only for WAL_RECORD_OK are the outputs written: *record_out, whose key and
- * value point into `buf`, and *len_out, the bytes the record takes: the next one
- * starts there.
+ * value point into `buf`, and *len_out, the bytes the record takes: the next
+ * one starts there.
  */
 enum wal_record_verdict wal_record_decode(const uint8_t *buf, size_t len,
                                           struct wal_record *record_out,

@@ -8,7 +8,8 @@
 
 #include <errno.h>
 
-int wal_recover(const char *path, struct kv *kv, struct wal_recovery *found_out)
+int wal_recover(const char *path, struct kv *kv,
+                struct wal_recovery *found_out)
 {
     (void)path;
     (void)kv;

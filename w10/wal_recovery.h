@@ -14,11 +14,11 @@
  * A writer that syncs every record leaves at most one that is not whole, and it
  * stands at the end: the record in flight when the power went. So:
  *
- *   ... | record | record | the start of a rec        torn: cut it off
- *   ... | record | record | 00 00 00 00 00 00         torn: the size reached the
- *                                                     disk, the data did not
- *   ... | record | ?????? | record | record           corrupt: records that were
- *                                                     acknowledged follow
+ *   ... | record | record | the start of a rec       torn: cut it off
+ *   ... | record | record | 00 00 00 00 00 00        torn: the size reached the
+ *                                                    disk, the data did not
+ *   ... | record | ?????? | record | record          corrupt: records that were
+ *                                                    acknowledged follow
  *
  * What follows tells the two apart. Recovery looks for a canonical record at
  * every later offset, byte by byte, since the bad record's length cannot be
@@ -41,10 +41,10 @@ struct wal_recovery {
 };
 
 /*
- * Replays the log at `path` into `kv`, which the caller has made with kv_init():
- * every record in order, from offset 0 to the end or the first bad one. A torn
- * tail is cut off, here and nowhere else. A log that is not there is an empty one
- * and is not created.
+ * Replays the log at `path` into `kv`, made by the caller with kv_init(): every
+ * record in order, from offset 0 to the end or the first bad one. A torn tail is
+ * cut off, here and nowhere else. A log that is not there is an empty one and is
+ * not created.
  *
  * The log may be larger than memory: it is read through one buffer of fixed
  * size, and only the map grows.
@@ -58,6 +58,7 @@ struct wal_recovery {
  * negative errno of the call that failed. *found_out is written for 0 and for
  * -EBADMSG; `kv` holds what was replayed so far whatever is returned.
  */
-int wal_recover(const char *path, struct kv *kv, struct wal_recovery *found_out);
+int wal_recover(const char *path, struct kv *kv,
+                struct wal_recovery *found_out);
 
 #endif

@@ -4,8 +4,8 @@
  *
  *     struct wal_writer writer;
  *
- *     int err = wal_open(&writer, "test.wal");   after recovery, if there is one
- *     err = wal_append(&writer, &record);        0: this record is durable
+ *     int err = wal_open(&writer, "test.wal");  after recovery, if there is one
+ *     err = wal_append(&writer, &record);       0: this record is durable
  *     err = wal_close(&writer);
  *
  * wal_append() in one line, with what a power loss leaves at each place:
@@ -54,9 +54,9 @@ struct wal_writer {
 
 /*
  * Opens the log at `path`, makes an empty one (mode 0644) if there is none, and
- * sets `offset` to its size in bytes. The file is open with O_WRONLY, O_CREAT and
- * O_APPEND: the kernel moves every write to the end of the file, so two handles
- * on one log cannot overwrite each other's records (open(2)).
+ * sets `offset` to its size in bytes. The file is open with O_WRONLY, O_CREAT
+ * and O_APPEND: the kernel moves every write to the end of the file, so two
+ * handles on one log cannot overwrite each other's records (open(2)).
  *
  * Durable on return: the name `path` in its directory, also where the file was
  * there before. Whoever made it may have been killed before syncing it.
@@ -69,9 +69,9 @@ int wal_open(struct wal_writer *writer, const char *path);
 /*
  * Appends one record.
  *
- * Durable on 0: the whole record, and every record appended before it. Only then
- * does `offset` grow, by the size of the record. One sync a record, not one a
- * byte: each costs a trip to the device.
+ * Durable on 0: the whole record, and every record appended before it. Only
+ * then does `offset` grow, by the size of the record. One sync a record, not one
+ * a byte: each costs a trip to the device.
  *
  * Returns 0; the error of wal_record_encode() for a record that has no encoding
  * (nothing is written, the handle stays good); or the negative errno of the
@@ -108,8 +108,8 @@ int write_full(int fd, const void *buf, size_t len);
  * Calls fsync(2) on `fd`, again while a signal interrupts it (EINTR). Any other
  * failure is final.
  *
- * Durable on 0: the file's bytes and size as they were when this was called; not
- * its name.
+ * Durable on 0: the file's bytes and size as they were when this was called;
+ * not its name.
  *
  * Returns 0 or the negative errno of fsync(2).
  */

@@ -125,9 +125,10 @@ def never_overwrites(run: Run):
     That is what O_APPEND is for: the kernel itself moves each write to the end.
     """
     script = Script()
-    for handle in (0, 1):
-        script.call("wal_open", handle, LOG)
-    for handle, record in ((0, FIRST), (1, SECOND), (0, FOUR[2])):
+    script.call("wal_open", 0, LOG)
+    script.call("wal_append", 0, *FIRST)
+    script.call("wal_open", 1, LOG)
+    for handle, record in ((1, SECOND), (0, FOUR[2])):
         script.call("wal_append", handle, *record)
     for handle in (0, 1):
         script.call("wal_close", handle)
@@ -152,6 +153,8 @@ def reports_a_failed_open(run: Run):
     folder = script.call("wal_open", 0, "deep")
     script.call("fault", "sync", 1, "errno", errno.EIO)
     unsynced = script.call("wal_open", 0, LOG)
+    script.call("fault", "open", 2, "errno", errno.EMFILE)
+    unopened = script.call("wal_open", 0, LOG)
     script.call("clear")
     after = script.call("fds")
     session = run.drive(script, files={"deep/x": b""})
@@ -161,8 +164,13 @@ def reports_a_failed_open(run: Run):
         yield from _wrong_return(
             run, session[unsynced], -errno.EIO, "F104", "though the sync of the directory failed"
         )
-        if session[after]["open"] > session[before]["open"]:
-            yield run.at_function(Finding("F109", "a wal_open() that fails leaves a descriptor open"), "wal_open")
+        if session[unopened].faults:
+            when = "though its directory could not be opened (EMFILE)"
+            yield from _wrong_return(run, session[unopened], -errno.EMFILE, "F108", when)
+        failed = all(session[n]["ret"] < 0 for n in (missing, folder, unsynced, unopened))
+        if failed and session[after]["open"] > session[before]["open"]:
+            message = "a wal_open() that fails leaves a descriptor open"
+            yield run.at_function(Finding("F109", message), "wal_open")
 
 
 @check("holds-every-record-appended")
@@ -239,12 +247,28 @@ def _zero_write(run: Run):
 def survives_interrupted_writes(run: Run):
     """A write that a signal interrupts is tried again.
 
-    EINTR means that nothing was written yet; it is not a failure of the disk.
+    EINTR means that nothing was written yet; it is not a failure of the disk. A sync
+    that is interrupted has not synced: it is tried again, or the error is returned.
     """
     session, reply = _with_fault(run, ("write", 1, "errno", errno.EINTR), FIRST)
     if reply.faults and (reply["ret"] != 0 or session.file(LOG) != _bytes(FIRST)):
         message = f"write() was interrupted (EINTR) and wal_append() returned {_name(reply['ret'])}"
         yield run.at_fault(Finding("F102", message), reply.faults[0])
+        return
+    yield from _interrupted_sync(run)
+
+
+def _interrupted_sync(run: Run):
+    """An interrupted sync is tried again or reported; it is no sync."""
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    script.call("fault", "sync", 1, "errno", errno.EINTR)
+    appended = script.call("wal_append", 0, *FIRST)
+    session, findings = trace(run, script, promises={appended: [Promise(LOG, "file")]})
+    if session[appended].faults and findings:
+        message = "a sync was interrupted (EINTR), and wal_append() returned 0 without another"
+        where = findings[0]
+        yield Finding("F104", message, where.file, where.line, where.excerpt)
 
 
 def _poison_script(*faults):

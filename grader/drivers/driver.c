@@ -236,6 +236,15 @@ static const struct call *find_call(const char *name)
     driver_fail("no such call");
 }
 
+/* Leaves no zeros on the stack for a forgotten initialisation to live on. */
+__attribute__((noinline)) static void soil_the_stack(void)
+{
+    volatile char dirt[1 << 16];
+
+    for (size_t i = 0; i < sizeof(dirt); i++)
+        dirt[i] = 0x5A;
+}
+
 static void run_line(char *line)
 {
     char *args[ARGS_MAX + 1] = { NULL };
@@ -252,6 +261,7 @@ static void run_line(char *line)
     driver_say("> %ld %s\n", driver_call, name);
     line_len = 0;
     reply("< %ld %s", driver_call, name);
+    soil_the_stack();
     call->run(args);
     reply("\n");
     put(line_buf, line_len);

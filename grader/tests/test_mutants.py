@@ -24,7 +24,7 @@ def test_a_mutant_is_caught_with_its_finding(mutant, tmp_path):
         assert any(mutant.line in line for line in lines), lines
 
 
-@pytest.mark.parametrize("variant", variants(), ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize("variant", variants(), ids=[f"{p.parent.name}/{p.name}" for p in variants()])
 def test_a_variant_gets_every_point(variant):
     graded = grade_staged(variant.parent.name, lambda dest: stage_variant(variant, dest))
     wrong = [

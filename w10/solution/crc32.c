@@ -7,7 +7,7 @@
 #include "crc32.h"
 
 //> table
-/* The CRC of each 4-bit value: entry i is i divided by 0xEDB88320, reflected. */
+/* The CRC of each 4-bit value: the remainder of i by 0xEDB88320, reflected. */
 static const uint32_t table[16] = {
     0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC,
     0x76DC4190, 0x6B6B51F4, 0x4DB26158, 0x5005713C,

@@ -147,7 +147,7 @@ enum wal_record_verdict wal_record_decode(const uint8_t *buf, size_t len,
         return WAL_RECORD_CORRUPT;
     if (r.type == WAL_SET && r.value[r.value_len] != 0)
         return WAL_RECORD_CORRUPT;
-    /* Last, since it costs the most: a scan for records meets many non-records. */
+    /* Last, since it costs the most and a scan meets many non-records. */
     if (get32(buf + CRC_AT) != crc32_update(0, buf + LEN_AT, bytes - LEN_AT))
         return WAL_RECORD_CORRUPT;
 

@@ -76,7 +76,7 @@ static int apply(struct kv *kv, const struct wal_record *record)
     return 0;
 }
 
-/* Replays from offset 0; *verdict_out tells what ended it: END, TORN, CORRUPT. */
+/* Replays from offset 0; *verdict_out is what ended it: END, TORN, CORRUPT. */
 static int replay(struct window *w, struct kv *kv, struct wal_recovery *found,
                   enum wal_record_verdict *verdict_out)
 {
@@ -143,7 +143,8 @@ static int recover_window(struct window *w, struct kv *kv,
 }
 
 //< includes
-int wal_recover(const char *path, struct kv *kv, struct wal_recovery *found_out)
+int wal_recover(const char *path, struct kv *kv,
+                struct wal_recovery *found_out)
 {
 //> wal_recover
     struct wal_recovery found = { 0 };

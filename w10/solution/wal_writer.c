@@ -163,7 +163,7 @@ int wal_close(struct wal_writer *writer)
 
     assert(writer->fd >= 0);
     /* Not after a failure: a sync that works now would prove nothing. A crash
-     * here loses nothing, since every append that returned 0 has been synced. */
+     * here loses nothing: every append that returned 0 has been synced. */
     if (!err)
         err = wal_sync_fd(writer->fd);
     /* Never again, not even for EINTR: the descriptor is gone (close(2)). */
