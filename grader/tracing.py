@@ -108,10 +108,11 @@ def _finding(run: Run, replayed, violation) -> Finding:
         promising = violation.mark.text.split()[2] if violation.mark else violation.call_name
         return run.at_function(finding, promising or "main")
     # A sync that is missing after a write belongs into the function that promises,
-    # behind the call that it made: not into a helper that only writes.
+    # behind the call that it made: not into a helper that only writes. So does an order
+    # that is wrong.
     promising = [place for symbol, place in stack if symbol == violation.call_name]
-    written = isinstance(violation.culprit, Write) and promising
-    file, line = promising[-1] if written else stack[0][1]
+    ordered = isinstance(violation.culprit, Write) or violation.rule == "rests-on"
+    file, line = promising[-1] if promising and ordered else stack[0][1]
     path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
     return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
 

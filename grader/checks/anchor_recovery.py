@@ -90,9 +90,6 @@ def finds_the_complete_anchors(run: Run):
     for count in (1, 3):
         for head in (None, *range(count + 1)):
             cases.append(Case(f"{count} complete anchors, head {head}", w.files(count, head)))
-    lost = w.files(3, 2)
-    del lost["anchor_2.cosig"]
-    cases.append(Case("the cosignature of 2 lost, head 2", lost))
     cases.append(Case("a head and no anchor", {"head": b"0\n"}))
     cases.append(Case("a head.tmp that was left", {**w.files(2, 0), "head.tmp": b"1"}))
     strangers = {"anchor_00.rec": b"", "anchor_x.cosig": b"", "anchor_1.rec~": b"", "anchor_.rec": b""}

@@ -141,10 +141,10 @@ def never_replaces_an_anchor(run: Run):
     session = run.drive(script, files=files)
     for number, name, there in cases:
         when = f"where {len(there)} other bytes stand under its name"
-        bad = list(wrong_return(run, session[number], EEXIST, "A106", when))
+        bad = list(wrong_return(run, session[number], EEXIST, "A110", when))
         if not bad and session.file(name) != there:
             message = f"{when}: {name.partition('/')[2]} was changed"
-            bad = [run.at_function(Finding("A106", message), session[number].call)]
+            bad = [run.at_function(Finding("A110", message), session[number].call)]
         if bad:
             yield from bad
             return
