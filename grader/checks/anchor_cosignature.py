@@ -80,7 +80,8 @@ def believes_no_bad_signature(run: Run):
     for at in (0, 31, 32, 62, 63):
         wrong = bytearray(signature)
         wrong[at] ^= 1 << rng.randint(0, 7)
-        cases.append((f"byte {at} of the signature changed", call, (key, message, bytes(wrong)), BAD_SIGNATURE))
+        what = f"byte {at} of the signature changed"
+        cases.append((what, call, (key, message, bytes(wrong)), BAD_SIGNATURE))
     other = ed25519.public_key(rng.randbytes(32))
     cases.append(("another witness's key", call, (other, message, signature), BAD_SIGNATURE))
     cases.append(("a shorter message", call, (key, message[:-1], signature), BAD_SIGNATURE))

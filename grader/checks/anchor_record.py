@@ -217,7 +217,8 @@ def continues_the_log(run: Run):
             yield run.at_function(Finding("R403", message), reply.call)
             return
     if session[full]["ret"] != EOVERFLOW or set(session[full].bytes("prev")) != {0xA5}:
-        message = f"anchor_log_next() returned {session[full]['ret']} for a full log, not {EOVERFLOW} (-EOVERFLOW), or wrote"
+        got = f"anchor_log_next() returned {session[full]['ret']} for a full log, or wrote"
+        message = f"{got}; it should return {EOVERFLOW} (-EOVERFLOW)"
         yield run.at_function(Finding("R403", message), "anchor_log_next")
 
 
@@ -243,7 +244,8 @@ def refuses_what_does_not_continue_the_log(run: Run):
     script = Script()
     calls = {}
     for what, count, last, record, want in _refused(run):
-        calls[script.call("anchor_log_append", count, last, *record.words)] = what, count, last, want
+        number = script.call("anchor_log_append", count, last, *record.words)
+        calls[number] = what, count, last, want
     session = run.drive(script)
     for number, (what, count, last, want) in calls.items():
         reply = session[number]

@@ -254,12 +254,13 @@ def takes_back_what_failed(run: Run):
         bad = list(wrong_return(run, reply, -fault[3], code, when))
         there = standing(session, folder)
         if not bad and name in there:
-            message = f"{name} is left by a {reply.call}() that failed: {met.call}() met {errno.errorcode[met.value]}"
+            message = f"{name} is left by a {reply.call}() that failed, {when}"
             bad = [run.at_fault(Finding("F111", message), met)]
         if not bad and there.get("head") not in (before["head"], b"1\n"):
             bad = [run.at_fault(Finding("A104", f"head is not whole {when}"), met)]
         if not bad and session[open_after]["open"] > session[open_before]["open"]:
-            bad = [run.at_fault(Finding("F109", f"{reply.call}() leaves a descriptor open {when}"), met)]
+            message = f"{reply.call}() leaves a descriptor open {when}"
+            bad = [run.at_fault(Finding("F109", message), met)]
         if bad:
             yield from bad
             return
@@ -305,12 +306,13 @@ def survives_short_and_interrupted_writes(run: Run):
         reply = session[failing]
         if not reply.faults:
             continue
-        made = name or "head"
-        if reply["ret"] != 0 or session.file(f"{folder}/{made}") != want[made]:
-            how = "was interrupted" if fault[2] == "errno" else f"took {fault[3]} bytes of what it was given"
-            message = f"{reply.faults[0].call}() {how}; {reply.call}() returned {_error(reply['ret'])}"
-            yield run.at_fault(Finding(code, f"{message}, and {made} is not whole" if reply["ret"] == 0 else message),
-                               reply.faults[0])
+        made, met = name or "head", reply.faults[0]
+        whole = session.file(f"{folder}/{made}") == want[made]
+        if reply["ret"] != 0 or not whole:
+            how = "was interrupted" if fault[2] == "errno" else f"took {fault[3]} bytes"
+            state = "whole" if whole else "not whole"
+            message = f"{met.call}() {how}; {reply.call}() returned {_error(reply['ret'])} and {made} is {state}"
+            yield run.at_fault(Finding(code, message), met)
             return
     yield from _zero_write(run)
 
