@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import course, doctor, findings, report, result, sandbox, stage, text
+from . import audit, course, doctor, findings, report, result, sandbox, stage, text
 from .demo import demo, write_readme
 from .errors import GraderError, UsageError
 from .grade import grade
@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
                        help="look in this text instead; it earns no points")
     add("explain", "Explain a finding.", _explain).add_argument("code", metavar="CODE")
     add("doctor", "Say what this machine lacks and how to mend it.", _doctor)
+    one = add("audit", "Grade the grader: known-bad and odd but right solutions.", _audit)
+    one.add_argument("only", nargs="*", metavar="LESSON", help="these lessons only")
     add("list", "List the lessons.", _list)
     add("demo", "Grade the reference, then the reference without one fsync.", lambda _: demo())
     add("reference", "Write the reference tree.", _reference).add_argument("dir", type=Path)
@@ -100,6 +102,16 @@ def _grade(args) -> int:
 
 def _prove(args) -> int:
     return 0 if prove(course.find(args.lesson), course.ROOT, args.paste) else 1
+
+
+def _audit(args) -> int:
+    lessons = [course.find(lesson).id for lesson in args.only]
+    bad, good = audit.audit(lessons)
+    page, troubles = audit.table(bad, good), audit.troubles(bad, good)
+    print("\n".join([page, *troubles]))
+    if not lessons and not troubles:
+        audit.write_readme(page)
+    return 1 if troubles else 0
 
 
 def _explain(args) -> int:

@@ -93,8 +93,9 @@ def believes_no_bad_signature(run: Run):
 def cosigns_a_record(run: Run):
     """anchor_cosign() names the record, dates it and signs.
 
-    anchor_cosignature_encode() writes it down, byte for byte. The 64 signed bytes are the first 64 of the file: magic, id, digest, time, integers
-    highest byte first. A record without an encoding is -EINVAL.
+    The 64 signed bytes are the first 64 of the file that anchor_cosignature_encode()
+    makes: magic, id, digest, time, integers highest byte first. A record without an
+    encoding is -EINVAL.
     """
     rng = run.rng("cosign")
     seed = rng.randbytes(32)

@@ -1,0 +1,126 @@
+"""Grades the grader: every known-bad solution, every odd but right one, in one table.
+
+Beside the grader's verdict stand those of two plain checks, such as a course might make
+do with: does the lesson's program print what the lesson shows, and does an fsync stand
+before each rename in its strace log.
+"""
+
+import os
+import re
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from . import course, result
+from .build import run_commands
+from .graph import LessonGraph
+from .mutants import Mutant, mutants, stage_mutant, stage_variant, variants
+from .run import Run
+
+BEGIN = "<!-- audit: written by make grade-the-grader -->\n"
+END = "<!-- /audit -->"
+PLAIN_OUTPUT = ("builds", "prints-what-the-lesson-shows")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one solution. `caught` is how: right, other, missed, error;
+    for a variant passed, failed or error."""
+
+    name: str
+    lesson: str
+    caught: str
+    by_output: bool
+    by_fsync_before_rename: bool
+    detail: str = ""
+
+
+def _plain_trace(run: Run) -> bool:
+    """Whether a rename in the strace log of the lesson's program lacks an fsync before it."""
+    for command in run_commands(run.lesson):
+        if not command.startswith("./"):
+            continue
+        traced = f"strace -f -qq -o plain.log -e trace=fsync,fdatasync,rename,renameat,renameat2 {command}"
+        run.sandbox.run(["sh", "-c", f"{traced}; cat plain.log >&2"], cwd="lesson")
+        log = (run.sandbox.tree / "lesson" / "plain.log")
+        synced = False
+        for line in log.read_text(errors="replace").splitlines() if log.is_file() else []:
+            if re.search(r"\bf(data)?sync\(", line):
+                synced = True
+            elif "rename" in line:
+                if not synced:
+                    return True
+                synced = False
+    return False
+
+
+def _grade(lesson_id: str, stage_into):
+    graph = LessonGraph(course.find(lesson_id), stage_into)
+    try:
+        graded = graph.all()
+        failed = {check.id for check in graded.checks if check.status == result.FAILED}
+        by_output = bool(failed & set(PLAIN_OUTPUT))
+        return graded, by_output, "builds" not in failed and _plain_trace(graph.run)
+    finally:
+        graph.close()
+
+
+def audit_mutant(mutant: Mutant) -> Outcome:
+    graded, by_output, by_trace = _grade(mutant.lesson, lambda dest: stage_mutant(mutant, dest))
+    codes = [finding.code for check in graded.checks for finding in check.findings]
+    errors = [c.detail for c in graded.checks if c.status == result.GRADER_ERROR]
+    caught = ("error" if errors else "right" if mutant.finding in codes
+              else "other" if codes else "missed")
+    detail = "; ".join(errors) or ", ".join(codes)
+    return Outcome(mutant.name, mutant.lesson, caught, by_output, by_trace, detail)
+
+
+def audit_variant(path) -> Outcome:
+    graded, by_output, by_trace = _grade(path.parent.name, lambda dest: stage_variant(path, dest))
+    errors = [c.detail for c in graded.checks if c.status == result.GRADER_ERROR]
+    wrong = [c.id for c in graded.checks if c.status != result.PASSED]
+    caught = "error" if errors else "failed" if wrong else "passed"
+    name = f"{path.parent.name}/{path.name}"
+    return Outcome(name, path.parent.name, caught, by_output, by_trace, "; ".join(errors or wrong))
+
+
+def audit(only=()) -> tuple[list[Outcome], list[Outcome]]:
+    """The outcomes of all mutants and all variants, of the lessons in `only` if given."""
+    bad = [m for m in mutants() if not only or m.lesson in only]
+    good = [path for path in variants() if not only or path.parent.name in only]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(audit_mutant, bad)), list(pool.map(audit_variant, good))
+
+
+def table(bad: list[Outcome], good: list[Outcome]) -> str:
+    """The table in Markdown, a row a lesson and one for all."""
+    lines = [
+        "| lesson | known bad | caught with its finding | with another | missed "
+        "| odd but right | full points | caught by output alone | by fsync before rename |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    graded = {o.lesson for o in bad + good}
+    for lesson in [*(name for name in course.lessons() if name in graded), "all"]:
+        ours = [o for o in bad if lesson in (o.lesson, "all")]
+        right = [o for o in good if lesson in (o.lesson, "all")]
+        count = Counter(o.caught for o in ours)
+        cells = (
+            lesson, len(ours), count["right"], count["other"], count["missed"], len(right),
+            sum(o.caught == "passed" for o in right), sum(o.by_output for o in ours),
+            sum(o.by_fsync_before_rename for o in ours),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def troubles(bad: list[Outcome], good: list[Outcome]) -> list[str]:
+    """Whatever keeps the table from 100 % and 0."""
+    wrong = [o for o in bad if o.caught != "right"] + [o for o in good if o.caught != "passed"]
+    return [f"{o.name}: {o.caught}: {o.detail or 'nothing was found'}" for o in wrong]
+
+
+def write_readme(page: str) -> None:
+    path = course.ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    path.write_text(f"{before}{BEGIN}{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")
