@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .course import HERE, Lesson, commands
+from .errors import GraderError
 from .result import Finding
 from .sandbox import Completed, Sandbox
 
@@ -47,6 +48,12 @@ def compile_commands(lesson: Lesson) -> list[str]:
 def run_commands(lesson: Lesson) -> list[str]:
     test = commands(lesson.block("bash", "test").text)
     return [command for command in test if shlex.split(command)[0] not in COMPILERS]
+
+
+def listed_commands(lesson: Lesson) -> list[str]:
+    """The commands of a ```bash listed block, which a lesson may have."""
+    blocks = [b for b in lesson.blocks if (b.language, *b.words) == ("bash", "listed")]
+    return [command for block in blocks for command in commands(block.text)]
 
 
 def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:
@@ -84,6 +91,8 @@ def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
             for name in undefined
         ))
     errors, _ = _diagnostics(text)
+    if re.search(r"\.driver/(driver|faults)\.c:\d+:\d+: (fatal )?error", text):
+        raise GraderError(f"the driver does not build: {errors[0].message}")
     ours = [line for line in text.splitlines() if "error:" in line and ".driver/" in line]
     if ours:
         what = re.sub(r"^.*?error: ", "", ours[0])
@@ -97,7 +106,8 @@ def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
 def stage_driver(lesson: Lesson, tree: Path) -> None:
     dest = tree / ".driver"
     dest.mkdir(exist_ok=True)
-    names = ["driver.h", "driver.c", "faults.c", *(f"{t}_calls.c" for t in lesson.driver)]
+    names = [path.name for path in DRIVERS.glob("*.h")]
+    names += ["driver.c", "faults.c", *(f"{t}_calls.c" for t in lesson.driver)]
     for name in names:
         shutil.copyfile(DRIVERS / name, dest / name)
 

@@ -11,6 +11,7 @@ from . import audit, course, doctor, findings, report, result, sandbox, stage, t
 from .demo import demo, write_readme
 from .errors import GraderError, UsageError
 from .grade import grade
+from .prove import prove
 from .render import render_file
 
 
@@ -34,6 +35,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--json", type=Path, metavar="FILE", help="also write the result as JSON")
     one.add_argument("--junit", type=Path, metavar="FILE", help="also write it as JUnit XML")
     one.add_argument("--seed", help="repeat the random values of an earlier run")
+    proof = add("prove", "Look for a lesson's proof in its real run, or in a pasted text.", _prove)
+    proof.add_argument("lesson", metavar="LESSON")
+    proof.add_argument("--paste", type=Path, metavar="FILE",
+                       help="look in this text instead; it earns no points")
     add("explain", "Explain a finding.", _explain).add_argument("code", metavar="CODE")
     add("doctor", "Say what this machine lacks and how to mend it.", _doctor)
     one = add("audit", "Grade the grader: known-bad and odd but right solutions.", _audit)
@@ -93,6 +98,10 @@ def _grade(args) -> int:
         data = json.dumps(result.to_json(results, seconds), indent=2, ensure_ascii=False)
         args.json.write_text(data + "\n", encoding="utf-8")
     return result.exit_status(results)
+
+
+def _prove(args) -> int:
+    return 0 if prove(course.find(args.lesson), course.ROOT, args.paste) else 1
 
 
 def _audit(args) -> int:

@@ -5,10 +5,13 @@ In an Expected block
     <hash>      stands for 64 lower-case hex digits
 and in a line of `ls -l`, which begins with a mode such as -rw-r--r--, the word `user`
 stands for any owner, and runs of blanks are one blank.
+
+A listing is compared by its words, whatever their order: `ls` sorts as the locale does.
 """
 
 import difflib
 import re
+from collections import Counter
 
 _LISTED = re.compile(r"[-dl][rwxsStT-]{9}[.+@]? ")
 
@@ -20,6 +23,17 @@ def compare(expected: str, observed: str) -> tuple[str, ...]:
     if _agree(wanted, got):
         return ()
     return tuple(_marked(wanted, got))
+
+
+def compare_words(expected: str, observed: str) -> tuple[str, ...]:
+    """() if both have the same words, each as often; else the words, marked."""
+    wanted, got = Counter(expected.split()), Counter(observed.split())
+    if wanted == got:
+        return ()
+    marked = {"GOOD": wanted & got, "MISSING": wanted - got, "BAD": got - wanted}
+    return tuple(
+        f"{mark:9}{word}" for mark, words in marked.items() for word in sorted(words.elements())
+    )
 
 
 def _pattern(line: str) -> re.Pattern:

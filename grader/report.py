@@ -4,7 +4,7 @@ import textwrap
 
 from . import findings as catalogue
 from . import result
-from .result import CheckResult, LessonResult
+from .result import CheckResult, Finding, LessonResult
 
 _WORDS = {
     result.PASSED: "ok", result.FAILED: "FAILED", result.WAITING: "waits",
@@ -40,11 +40,15 @@ def check_lines(check: CheckResult) -> list[str]:
     if check.status == result.GRADER_ERROR:
         lines.append("          This is a fault of the grader, not of your code. Please report it.")
     for finding in check.findings:
-        where = f" {finding.where}:" if finding.where else ""
-        lines += _wrapped(f"{finding.code}{where} {finding.message}", 10)
-        lines += [f"          | {line}" for line in finding.excerpt]
-        lines.append(f"          read again: {catalogue.entry(finding.code)['section']}")
+        lines += finding_lines(finding)
     return lines
+
+
+def finding_lines(finding: Finding) -> list[str]:
+    where = f" {finding.where}:" if finding.where else ""
+    lines = _wrapped(f"{finding.code}{where} {finding.message}", 10)
+    lines += [f"          | {line}" for line in finding.excerpt]
+    return [*lines, f"          read again: {catalogue.entry(finding.code)['section']}"]
 
 
 def _wrapped(text: str, indent: int) -> list[str]:

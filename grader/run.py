@@ -92,8 +92,8 @@ class Session:
     def __getitem__(self, number: int) -> Reply:
         return self.replies[number]
 
-    def names(self) -> list[str]:
-        return sorted(os.listdir(self.folder))
+    def names(self, folder: str = ".") -> list[str]:
+        return sorted(os.listdir(self.folder / folder))
 
     def file(self, name: str) -> bytes | None:
         """The bytes of a regular file, None if there is no such thing."""

@@ -2,6 +2,8 @@
 
     ```bash test           the lesson's commands; run by the grader
     ```text expected       what they print; compared by the grader
+    ```bash listed         run after the test, by the grader
+    ```text listed         the words that this prints, in any order; compared by the grader
     ```bash ship           run in a git repository of its own; has to succeed
     ```console             `$ command` lines, each with the output that follows it, run
                            one after another in the staged reference (see expected.py
@@ -22,7 +24,10 @@ from .errors import UsageError
 from .render import region
 from .run import Run
 
-RUN = {("bash", "test"), ("text", "expected"), ("bash", "ship"), ("console",)}
+RUN = {
+    ("bash", "test"), ("text", "expected"), ("bash", "listed"), ("text", "listed"),
+    ("bash", "ship"), ("console",),
+}
 
 
 def embedded(block: Block) -> str:

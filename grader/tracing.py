@@ -22,12 +22,13 @@ MISSING = {
     "D101": "a sync of that file", "D102": "a sync of that file", "D104": "a sync of that file",
     "D107": "a sync of that file", "D201": "a sync of the directory",
     "D204": "a sync of the directory", "D205": "a sync of the directory",
+    "D207": "a sync of the directory",
 }
 
 
 def trace(
     run: Run, script: Script, *, files=None, promises=None, append_only=(), must_sync_in=(),
-    syncs_at_most=None,
+    syncs_at_most=None, in_one_step=(), rests_on=None,
 ) -> tuple[Session, list[Finding]]:
     """Runs the script traced; the session, and what the rules of trace.ordering found.
 
@@ -37,6 +38,7 @@ def trace(
     rules = {
         "promises": {str(number): given for number, given in (promises or {}).items()},
         "append_only": append_only, "must_sync_in": must_sync_in, "sync_bound": syncs_at_most,
+        "in_one_step": in_one_step, "rests_on": rests_on,
     }
     session, replayed, found = _judge(run, script, files, rules, stacks=False)
     if found:
@@ -106,10 +108,11 @@ def _finding(run: Run, replayed, violation) -> Finding:
         promising = violation.mark.text.split()[2] if violation.mark else violation.call_name
         return run.at_function(finding, promising or "main")
     # A sync that is missing after a write belongs into the function that promises,
-    # behind the call that it made: not into a helper that only writes.
+    # behind the call that it made: not into a helper that only writes. So does an order
+    # that is wrong.
     promising = [place for symbol, place in stack if symbol == violation.call_name]
-    written = isinstance(violation.culprit, Write) and promising
-    file, line = promising[-1] if written else stack[0][1]
+    ordered = isinstance(violation.culprit, Write) or violation.rule == "rests-on"
+    file, line = promising[-1] if promising and ordered else stack[0][1]
     path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
     return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
 

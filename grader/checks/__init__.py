@@ -40,4 +40,7 @@ def check(*needs: str):
     return register
 
 
-from . import common, wal_record, wal_recovery, wal_writer  # noqa: E402,F401  they register
+from . import (  # noqa: E402,F401  they register
+    anchor_cosignature, anchor_durability, anchor_record, anchor_recovery, anchor_storage, common,
+    wal_record, wal_recovery, wal_writer,
+)

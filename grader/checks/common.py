@@ -1,7 +1,7 @@
 """Checks that any lesson can have: it builds, and it prints what the lesson shows."""
 
 from .. import expected
-from ..build import run_commands, stopped_finding
+from ..build import listed_commands, run_commands, stopped_finding
 from ..result import Finding
 from ..run import Run
 from . import check
@@ -44,6 +44,24 @@ def prints_the_same_again(run: Run):
     The self-test makes its own files anew, so that it can be run again and again.
     """
     yield from _compare(run, "O102")
+
+
+@check("prints-what-the-lesson-shows")
+def leaves_what_the_lesson_lists(run: Run):
+    """It leaves the files that the lesson lists, and no others.
+
+    The lesson's listing, run after its test, shows the names that the lesson shows; in
+    which order is for `ls` to say.
+    """
+    shown = []
+    for command in listed_commands(run.lesson):
+        done = run.sandbox.run(["sh", "-c", f"exec 2>&1\n{command}"], cwd="lesson", seconds=10)
+        shown.append(done.stdout.decode(errors="replace"))
+    block = run.lesson.block("text", "listed")
+    difference = expected.compare_words(block.text, "".join(shown))[:EXCERPT_LINES]
+    if difference:
+        message = f"the listing shows something else than {block.where}"
+        yield Finding("O108", message, excerpt=difference)
 
 
 def _compare(run: Run, code: str):

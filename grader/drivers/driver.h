@@ -53,6 +53,9 @@ uint8_t *bytes_of(const char *arg, size_t *len_out);
 /* An argument that must be a number. */
 long number_of(const char *arg);
 
+/* The same for 64 bits without a sign. */
+uint64_t u64_of(const char *arg);
+
 /* The number of the call that runs now. */
 extern long driver_call;
 

@@ -6,7 +6,8 @@
  * in the student's object files reaches __wrap_write() below. What libc calls by
  * itself (stdio) does not pass here; setrlimit(2) reaches that.
  *
- * Script calls, KIND being write, sync, read, truncate, open, close or rename:
+ * Script calls, KIND being write, sync, read, truncate, open, close, rename or
+ * unlink:
  *
  *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
  *                                they do arrive (strace's injection fakes this)
@@ -34,11 +35,22 @@
 
 extern const char __executable_start; /* ld(1): where the program is loaded */
 
-enum kind { K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CLOSE, K_RENAME, KINDS };
+enum kind {
+    K_WRITE,
+    K_SYNC,
+    K_READ,
+    K_TRUNCATE,
+    K_OPEN,
+    K_CLOSE,
+    K_RENAME,
+    K_UNLINK,
+    KINDS,
+};
+
 enum effect { NONE, SHORT, ZERO, FAIL, WATCH };
 
 static const char *const kind_names[KINDS] = {
-    "write", "sync", "read", "truncate", "open", "close", "rename",
+    "write", "sync", "read", "truncate", "open", "close", "rename", "unlink",
 };
 
 struct fault {
@@ -229,6 +241,10 @@ WRAP_PLAIN(K_RENAME, linkat,
            (int from_dir, const char *from, int to_dir, const char *to,
             int flags),
            (from_dir, from, to_dir, to, flags))
+
+WRAP_PLAIN(K_UNLINK, unlink, (const char *path), (path))
+WRAP_PLAIN(K_UNLINK, unlinkat, (int dir, const char *path, int flags),
+           (dir, path, flags))
 
 int __real_close(int fd);
 int __wrap_close(int fd);

@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.expected import compare
+from grader.expected import compare, compare_words
 
 LISTING = "-rw-r--r-- 1 user user 91 ... test.wal\n"
 
@@ -35,3 +35,16 @@ def test_differs(expected, observed):
 def test_the_difference_shows_what_is_good_bad_and_missing():
     marked = compare("one\ntwo\nthree\n", "one\n2\nthree\n")
     assert marked == ("GOOD     one", "MISSING  two", "BAD      2", "GOOD     three")
+
+
+@pytest.mark.parametrize("expected, observed", [
+    ("b a\n", "a\nb\n"), ("", ""), ("a.rec a.cosig head\n", "a.cosig\na.rec\nhead\n"),
+])
+def test_a_listing_agrees_in_any_order(expected, observed):
+    assert compare_words(expected, observed) == ()
+
+
+def test_a_listing_names_what_is_missing_and_what_is_too_many():
+    assert compare_words("a b c", "a\nc\nc\nd\n") == (
+        "GOOD     a", "GOOD     c", "MISSING  b", "BAD      c", "BAD      d",
+    )

@@ -38,3 +38,20 @@ def test_a_variant_gets_every_point(variant):
 def test_every_finding_of_a_mutant_is_in_the_catalogue():
     for mutant in mutants():
         assert findings.entry(mutant.finding)
+
+
+def _rows(lesson) -> dict[str, str]:
+    """The rows of the Common-mistakes table: the mistake, and the last cell."""
+    _, _, table = lesson.path.read_text(encoding="utf-8").partition("\n## Common mistakes\n")
+    rows = [line.strip("| ").split(" | ") for line in table.split("\n## ")[0].splitlines()
+            if line.startswith("| ")]
+    return {row[0].replace("`", ""): row[-1] for row in rows[1:]}
+
+
+@pytest.mark.parametrize("lesson", lessons().values(), ids=lambda lesson: lesson.id)
+def test_every_common_mistake_is_caught_as_its_row_says(lesson):
+    backed = {(m.row, m.finding) for m in mutants() if m.lesson == lesson.id}
+    rows = _rows(lesson)
+    for row, codes in rows.items():
+        assert any((row, code.strip("`")) in backed for code in codes.split(", ")), row
+    assert {row for row, _ in backed if row} <= set(rows)

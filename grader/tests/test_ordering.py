@@ -473,3 +473,48 @@ def test_durability_over_time():
     kinds = [[type(op) for op in durable.unsynced(inode, at)]
              for at in (3, 4, 5, 6)]
     assert kinds == [[], [Write], [Write, Resize], []]
+
+
+# --- names that are gone, names that change in one step, names that rest on others ---
+
+@pytest.mark.parametrize("synced, found", [(True, []), (False, ["D207"])])
+def test_a_name_that_is_gone(synced, found):
+    log = Log()
+    log.begin("1", "recover")
+    log.raw('unlink("head") = 0')
+    if synced:
+        log.sync_dir()
+    log.end("1", "recover")
+    assert codes(log, {"1": [Promise("head", "gone")]}, {"/work/head": 2}) == found
+
+
+@pytest.mark.parametrize("flags", ["O_WRONLY|O_CREAT", "O_WRONLY|O_TRUNC"])
+def test_a_file_changed_where_it_stands(flags):
+    log = Log()
+    log.write(log.open("head", flags))
+    initial = {"/work/head": 4} if "TRUNC" in flags else {}
+    assert codes(log, {}, initial, in_one_step=["head"]) == ["A104"]
+
+
+def published(*missing):
+    """`list` names the file `abcd`, each step of which may be missing."""
+    log = Log()
+    f = log.open("abcd")
+    log.write(f)
+    if "sync" not in missing:
+        log.sync(f)
+    if "directory" not in missing:
+        log.sync_dir()
+    g = log.open("tmp")
+    log.write(g, "none" if "file" in missing else "abcd")
+    log.sync(g)
+    log.rename("tmp", "list")
+    return codes(log, {}, in_one_step=["list"],
+                 rests_on={"list": lambda data: [Promise(data.decode())]})
+
+
+@pytest.mark.parametrize("missing, found", [
+    ((), []), (("sync",), ["A105"]), (("directory",), ["A105"]), (("file",), ["A105"]),
+])
+def test_a_name_that_rests_on_another_file(missing, found):
+    assert published(*missing) == found

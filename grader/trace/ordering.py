@@ -25,7 +25,8 @@ __all__ = ["CannotJudge", "Durability", "Promise", "Violation", "check"]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """`path` is durable: its data ("file"), its name ("name") or "both"."""
+    """`path` is durable: its data ("file"), its name ("name") or "both"; or
+    its absence is ("gone")."""
     path: str
     what: str = "both"
 
@@ -74,24 +75,31 @@ class Span:
 
 Promises = (Mapping[str, Iterable[Promise]]
             | Callable[[str], Iterable[Promise]])
+RestsOn = Callable[[bytes], Iterable[Promise]]
 
 
 def check(trace: Trace, promises: Promises | None = None, *,
           append_only: Iterable[str] | Mapping[str, int] = (),
           must_sync_in: Iterable[str] = (),
-          sync_bound: Mapping[str, int] | None = None
+          sync_bound: Mapping[str, int] | None = None,
+          in_one_step: Iterable[str] = (),
+          rests_on: Mapping[str, RestsOn] | None = None
           ) -> list[Violation | CannotJudge]:
     """All that is wrong, in log order, each mistake once.
 
     `promises` maps a call's ID to its promises (then a negative RET promises
     nothing), or is asked with the text of each `<` mark. `append_only` may
-    map each path to the one size to which it may be cut.
+    map each path to the one size to which it may be cut. A path `in_one_step`
+    leads to whole files only: none is changed while it stands there. What a
+    file's bytes rest on is durable before a path of `rests_on` leads to it.
     """
     judge = _Judge(trace, promises or {})
     judge.publications()
     judge.promises(frozenset(must_sync_in))
     judge.append_only(append_only)
     judge.sync_bounds(sync_bound or {})
+    judge.in_one_step(in_one_step)
+    judge.rests_on(rests_on or {})
     return sorted(judge.unjudged + judge.violations, key=lambda f: began(
         f.op if isinstance(f, CannotJudge) else f.mark or f.culprit))
 
@@ -195,6 +203,8 @@ class _Judge:
     def promise(self, span: Span, promise: Promise) -> Inode | None:
         """The inode promised, if what was promised of it holds."""
         path, at = self.path(promise.path), began(span.end)
+        if promise.what == "gone":
+            return self.gone(span, promise, path)
         steps = self.durable.walk(path, at)
         parts = [part for part in path.split("/") if part]
         if len(steps) < len(parts):
@@ -214,6 +224,20 @@ class _Judge:
         if names:
             self.name_at(span, promise, inode, path, names[0])
         return None if items or names else inode
+
+    def gone(self, span: Span, promise: Promise, path: str) -> None:
+        """A name that was taken away may come back until the sync."""
+        at = began(span.end)
+        head, name = posixpath.split(path)
+        steps = self.durable.walk(head, at)
+        change = self.durable.last_change(steps[-1][2], name, at)
+        if change is None or change.after is not None or \
+                self.durable.name_fate(change).since < at:
+            return
+        self.report(change.op, rule="name", code="D207", inode=change.before,
+                    path=path, promise=promise, mark=span.end,
+                    culprit=change.op, related=(), explanation="the directory "
+                    f"is not synced after {name} was taken away")
 
     def no_such_name(self, span: Span, promise: Promise, path: str) -> None:
         self.report(span.end, rule="name", code="D201", inode=None, path=path,
@@ -418,3 +442,65 @@ class _Judge:
                         mark=span.end, culprit=extra, related=tuple(inside),
                         explanation=f"{len(inside)} syncs in one call of "
                         f"{span.function}(); {bound} are enough")
+
+    def in_one_step(self, paths: Iterable[str]) -> None:
+        """A reader, or a crash, in the middle of a change sees half of it."""
+        for path in map(self.path, paths):
+            for op in sum(self.durable.data.values(), []):
+                if self.leads_to(path, op.inode, began(op)):
+                    self.report(op, rule="in-one-step", code="A104",
+                                inode=op.inode, path=path, promise=None,
+                                mark=None, culprit=op, related=(),
+                                explanation=f"{posixpath.basename(path)} is "
+                                "changed where it stands")
+                    break
+
+    # --- what a file says of others ---
+
+    def rests_on(self, rules: Mapping[str, RestsOn]) -> None:
+        asked = {self.path(path): asks for path, asks in rules.items()}
+        for (directory, name), changes in self.durable.changes.items():
+            path = posixpath.join(self.trace.names.path(directory), name)
+            for change in changes if path in asked else ():
+                if change.after is not None and change.after.kind == "file":
+                    self.rests(change, path, asked[path])
+
+    def rests(self, change: NameChange, path: str, asks: RestsOn) -> None:
+        at = began(change.op)
+        for promise in asks(self.content(change.after, at)):
+            why = self.not_durable(self.path(promise.path), at)
+            if why:
+                self.report(change.op, rule="rests-on", code="A105",
+                            inode=change.after, path=path, promise=promise,
+                            mark=None, culprit=change.op, related=(),
+                            explanation=f"{change.name} is published while "
+                            f"{promise.path} {why}")
+                return
+
+    def content(self, inode: Inode, at: float) -> bytes:
+        """What was written to a new file before `at`."""
+        data = bytearray()
+        for op in self.durable.data[inode]:
+            if began(op) >= at:
+                break
+            if isinstance(op, Resize):
+                data = data[:op.size].ljust(op.size, b"\0")
+            elif op.offset is not None:
+                data = data.ljust(op.offset, b"\0")
+                data[op.offset:op.end] = op.data
+        return bytes(data)
+
+    def not_durable(self, path: str, at: float) -> str | None:
+        """What a crash could still take of the file; not of the way to it."""
+        steps = self.durable.walk(path, at)
+        if len(steps) < len([part for part in path.split("/") if part]):
+            return "is not there"
+        directory, name, inode = steps[-1]
+        if self.cannot_judge(inode, at):
+            return None
+        if self.durable.unsynced(inode, at):
+            return "has bytes that are not durable"
+        change = self.durable.last_change(directory, name, at)
+        if change and self.durable.name_fate(change).since >= at:
+            return "has a name that is not durable"
+        return None

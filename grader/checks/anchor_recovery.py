@@ -1,0 +1,298 @@
+"""Checks of anchor_recover: what it finds, reports, sets aside and writes."""
+
+import errno
+from dataclasses import dataclass
+
+from ..result import Finding
+from ..run import Run, Script
+from . import check
+from .anchor_format import BLOCKED, HEAD_VALID, LAST_ID, PENDING, Record, cosign, recover, seal
+from .anchor_storage import files_differ, inside, standing, world, wrong_return
+
+NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")
+HEADS = ("ANCHOR_HEAD_NONE", "ANCHOR_HEAD_MALFORMED", "ANCHOR_HEAD_VALID")
+
+
+@dataclass(frozen=True)
+class Case:
+    what: str
+    files: dict[str, bytes]
+    keyed: bool = True
+
+
+def _named(names, number: int) -> str:
+    return names[number] if 0 <= number < len(names) else str(number)
+
+
+def _report_differs(reply, want) -> str | None:
+    """What the report says otherwise than the oracle."""
+    if reply["ret"] != want.count:
+        return f"it returned {reply['ret']}, and {want.count} anchors are complete"
+    if (reply["count"], reply.bytes("last")) != (want.count, want.last):
+        return "found->log is not the log of the complete anchors"
+    if reply["next"] != want.next:
+        return f"next is {_named(NEXT, reply['next'])} and should be {NEXT[want.next]}"
+    if want.next == PENDING:
+        if (reply["id"], reply.bytes("prev"), reply.bytes("payload")) != want.pending.words:
+            return "found->pending is not the record that is pending"
+    if reply["head"] != want.head:
+        return f"head is {_named(HEADS, reply['head'])} and should be {HEADS[want.head]}"
+    if want.head == HEAD_VALID and reply["head_id"] != want.head_id:
+        return f"head_id is {reply['head_id']} and should be {want.head_id}"
+    if reply["torn"] != want.torn:
+        return f"torn is {reply['torn']} and should be {want.torn}"
+    if bool(reply["hole"]) != (want.highest is not None):
+        return f"hole is {reply['hole']}, and the highest id beyond the log is {want.highest}"
+    if want.highest is not None and reply["highest"] != want.highest:
+        return f"highest is {reply['highest']} and should be {want.highest}"
+    return None
+
+
+def _recover_all(run: Run, cases, code: str, times: int = 1, after: str = "R410"):
+    """Recovers each case in a directory of its own and asks the oracle. With `times`
+    2 it recovers again, which must find the same log and change nothing."""
+    w, script, files, calls = world(run), Script(), {}, []
+    for i, case in enumerate(cases):
+        files |= inside(f"d{i}", case.files)
+        key = w.key if case.keyed else b""
+        calls.append([script.call("anchor_recover", f"d{i}", key) for _ in range(times)])
+    session = run.drive(script, files=files)
+    for i, case in enumerate(cases):
+        seed, stood = w.seed if case.keyed else None, case.files
+        for nth, number in enumerate(calls[i]):
+            want = recover(stood, seed)
+            problem = _report_differs(session[number], want)
+            stood = want.files
+            if problem:
+                again = ", recovered again" if nth else ""
+                message = f"{case.what}{again}: {problem}"
+                yield run.at_function(Finding(after if nth else code, message), "anchor_recover")
+                return
+        there = standing(session, f"d{i}")
+        if "head.tmp" not in want.files or "head.tmp" not in there:
+            there.pop("head.tmp", None)
+            want.files.pop("head.tmp", None)
+        problem = files_differ(there, want.files)
+        if problem:
+            yield run.at_function(Finding(code, f"{case.what}: afterwards {problem}"), "anchor_recover")
+            return
+
+
+@check("keeps-anchors-under-their-names")
+def finds_the_complete_anchors(run: Run):
+    """anchor_recover() counts the complete anchors and sets the head to match.
+
+    Rolled forward where a complete anchor lies beyond the head, back where the last ones
+    are incomplete; with no complete anchor there is no head.
+    """
+    w = world(run)
+    cases = [Case("an empty directory", {})]
+    for count in (1, 3):
+        for head in (None, *range(count + 1)):
+            cases.append(Case(f"{count} complete anchors, head {head}", w.files(count, head)))
+    cases.append(Case("a head and no anchor", {"head": b"0\n"}))
+    cases.append(Case("a head.tmp that was left", {**w.files(2, 0), "head.tmp": b"1"}))
+    strangers = {"anchor_00.rec": b"", "anchor_x.cosig": b"", "anchor_1.rec~": b"", "anchor_.rec": b""}
+    cases.append(Case("files of other names", {**w.files(1, 0), **strangers}))
+    yield from _recover_all(run, cases, "R406")
+
+
+@check("finds-the-complete-anchors")
+def keeps_a_pending_record(run: Run):
+    """A whole record without its cosignature is pending, and stays.
+
+    The witness may have signed it, so this very record has to come next.
+    """
+    w = world(run)
+    cases = []
+    for count, head in ((0, None), (0, 0), (2, 1), (2, 2)):
+        files = {**w.files(count, head), f"anchor_{count}.rec": w.records[count].bytes}
+        cases.append(Case(f"record {count} without a cosignature, head {head}", files))
+    torn = {**w.files(1, 0), "anchor_1.rec": w.records[1].bytes, "anchor_1.cosig": b"torn"}
+    cases.append(Case("record 1 with a torn cosignature", torn))
+    yield from _recover_all(run, cases, "R411")
+
+
+@check("finds-the-complete-anchors")
+def sets_torn_files_aside(run: Run):
+    """A torn .rec or .cosig is set aside, and its name is free again.
+
+    Torn at any byte, zeros in its place, a bit flipped. Its bytes are kept as evidence
+    with .torn behind the name, also where an older torn file has that name already.
+    """
+    w = world(run)
+    rng = run.rng("torn")
+    pending = {**w.files(1, 0), "anchor_1.rec": w.records[1].bytes}
+    cases = []
+    for name, data, base in (("anchor_1.rec", w.records[1].bytes, w.files(1, 0)),
+                             ("anchor_1.cosig", w.cosignature(1).bytes, pending)):
+        for n in range(len(data)):
+            cases.append(Case(f"{name} torn to {n} bytes", {**base, name: data[:n]}))
+        for n in (0, 16, 60, len(data) - 1):
+            zeros = data[:n] + bytes(len(data) - n)
+            cases.append(Case(f"{name} zero from byte {n} on", {**base, name: zeros}))
+            at = rng.randrange(len(data))
+            flipped = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+            cases.append(Case(f"byte {at} of {name} changed", {**base, name: flipped}))
+        older = {f"{name}.torn": b"older", f"{name}.1.torn": b"newer"}
+        cases.append(Case(f"{name} torn a third time", {**base, **older, name: data[:9]}))
+    both = {**w.files(2, 1), "anchor_1.rec": b"torn", "anchor_1.cosig": b"torn too"}
+    cases.append(Case("record and cosignature 1 torn", both))
+    yield from _recover_all(run, cases, "R407")
+
+
+@check("finds-the-complete-anchors")
+def leaves_foreign_files_to_a_person(run: Run):
+    """Whole files that are no anchor of this log block it, and stay.
+
+    A record of another id or another past, a cosignature of another record or by another
+    witness, one without a record, bytes too many: no crash does that.
+    """
+    w = world(run)
+    data, signed = w.records[1].bytes, w.cosignature(1).bytes
+    forged = cosign(w.records[1], 0, b"\7" * 32).bytes
+    alone = {"anchor_1.rec": data}
+    cases = [
+        ("record 1 of another id", {"anchor_1.rec": w.records[2].bytes}),
+        ("record 1 of another past", {"anchor_1.rec": w.other[1].bytes}),
+        ("record 1 and a byte more", {"anchor_1.rec": data + b"\0"}),
+        ("record 1 of another magic", {"anchor_1.rec": seal(b"X" + data[1:-32])}),
+        ("a foreign record 1, cosigned", {"anchor_1.rec": w.other[1].bytes,
+                                          "anchor_1.cosig": cosign(w.other[1], 0, w.seed).bytes}),
+        ("a cosignature of another id", {**alone, "anchor_1.cosig": w.cosignature(2).bytes}),
+        ("a cosignature of another record", {**alone, "anchor_1.cosig": cosign(w.other[1], 0, w.seed).bytes}),
+        ("another witness's cosignature", {**alone, "anchor_1.cosig": forged}),
+        ("a cosignature and a byte more", {**alone, "anchor_1.cosig": signed + b"\0"}),
+        ("a cosignature without its record", {"anchor_1.cosig": signed}),
+        ("a cosignature with a torn record", {"anchor_1.rec": data[:60], "anchor_1.cosig": signed}),
+    ]
+    cases = [Case(f"{what}, head {head}", {**w.files(1, head), **files})
+             for what, files in cases for head in (0, 1)]
+    unkeyed = {**w.files(1, 0), **alone, "anchor_1.cosig": forged}
+    cases.append(Case("another witness's cosignature, without a key", unkeyed, keyed=False))
+    yield from _recover_all(run, cases, "R408")
+
+
+@check("finds-the-complete-anchors")
+def ends_the_log_at_a_hole(run: Run):
+    """The log is the prefix before the first hole.
+
+    What lies beyond is not counted, not touched, and not forgotten: `hole` and `highest` say so, also
+    for the id 2^64-1.
+    """
+    w = world(run)
+    cases = []
+    for name in ("anchor_1.rec", "anchor_1.cosig", "anchor_0.rec"):
+        files = w.files(4, 3)
+        del files[name]
+        cases.append(Case(f"{name} of four anchors missing", files))
+    far = Record(LAST_ID, w.records[0].digest, w.records[0].payload)
+    for suffix in ("rec", "cosig"):
+        name = f"anchor_{LAST_ID}.{suffix}"
+        cases.append(Case(f"{name} beyond one anchor", {**w.files(1, 0), name: far.bytes}))
+    beyond = {f"anchor_{LAST_ID + 1}.rec": b"", f"anchor_{10**30}.rec": b"", "anchor_07.rec": b""}
+    cases.append(Case("names that are no ids", {**w.files(1, 0), **beyond}))
+    yield from _recover_all(run, cases, "R412")
+
+
+@check("finds-the-complete-anchors")
+def does_not_trust_the_head(run: Run):
+    """Whatever `head` says, the files decide.
+
+    Empty, negative, huge, not a number, with a leading zero, a blank or a tail: it is
+    ANCHOR_HEAD_MALFORMED, recovery goes on without it and writes a right one. And a
+    number is a hint: both files of every id up to it are looked at.
+    """
+    w = world(run)
+    heads = [b"", b"\n", b"-1\n", b"+1\n", b"01\n", b"00\n", b" 1\n", b"1", b"1 \n", b"1\n\n", b"1\r\n",
+             b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"\0\0", b"1e0\n", b"18446744073709551616\n",
+             b"99999999999999999999999\n", b"9" * 5000, b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
+    cases = [Case(f"head {head[:24]!r}, {count} complete anchors", {**w.files(count), "head": head})
+             for head in heads for count in (0, 2)]
+    for name, data in (("anchor_0.cosig", w.cosignature(1).bytes), ("anchor_0.rec", w.other[0].bytes),
+                       ("anchor_0.cosig", w.cosignature(0).bytes[:80])):
+        files = {**w.files(3, 2), name: data}
+        cases.append(Case(f"three anchors, head 2, {name} lost to {len(data)} other bytes", files))
+    yield from _recover_all(run, cases, "R409")
+
+
+@check("sets-torn-files-aside", "keeps-a-pending-record")
+def can_be_recovered_again(run: Run):
+    """A second recovery finds the same and changes nothing; the log goes on.
+
+    A recovery may itself be crashed. After it the next anchor can be kept, whatever the
+    crash had left in its place.
+    """
+    w = world(run)
+    left = {
+        "a torn record": {"anchor_1.rec": w.records[1].bytes[:50]},
+        "a torn cosignature": {"anchor_1.rec": w.records[1].bytes, "anchor_1.cosig": b""},
+        "a pending record": {"anchor_1.rec": w.records[1].bytes},
+        "a head.tmp": {"head.tmp": b""},
+    }
+    cases = [Case(what, {**w.files(1, 1), **files}) for what, files in left.items()]
+    yield from _recover_all(run, cases, "R410", times=2)
+    script, calls = Script(), {}
+    for i, case in enumerate(cases):
+        script.call("anchor_recover", f"d{i}", w.key)
+        kept = w.persist(script, f"d{i}", 1)
+        calls[script.call("anchor_recover", f"d{i}", w.key)] = case.what, kept
+    files = [inside(f"d{i}", case.files) for i, case in enumerate(cases)]
+    session = run.drive(script, files={name: data for each in files for name, data in each.items()})
+    for number, (what, kept) in calls.items():
+        for n in kept:
+            bad = list(wrong_return(run, session[n], 0, "R410", f"after the recovery of {what}"))
+            yield from bad
+            if bad:
+                return
+        if session[number]["ret"] != 2:
+            message = f"{what}, recovered, then anchor 1 kept: {session[number]['ret']} anchors, not 2"
+            yield run.at_function(Finding("R410", message), "anchor_recover")
+            return
+
+
+@check("finds-the-complete-anchors")
+def reports_a_failed_recovery(run: Run):
+    """A call that fails ends recovery with its errno; nothing is made of it.
+
+    A file that cannot be opened, read or synced is not a file that is missing. And a read
+    that is short or interrupted is no failure.
+    """
+    w = world(run)
+    torn = {**w.files(2, 0), "anchor_2.rec": b"torn"}
+    none = {"anchor_0.rec": w.records[0].bytes, "head": b"0\n"}
+    eio = errno.EIO
+    faults = [(("read", n, "errno", eio), "F108") for n in (1, 2, 4)]
+    faults += [(("open", n, "errno", eio), "F108") for n in (1, 2, 3, 4, 6)]
+    faults += [(("sync", n, "errno", eio), "F104") for n in (1, 2, 3, 4, 5, 6)]
+    faults += [(("rename", 1, "errno", eio), "F108"), (("write", 1, "errno", errno.ENOSPC), "F103")]
+    # A head.tmp that is not there need not be unlinked with success; the head does.
+    unlink = [(("unlink", "1+", "errno", eio), "F108")]
+    soft = [(("read", "1+", "short", 7), "F101"), (("read", 1, "errno", errno.EINTR), "F102")]
+    script, files, cases = Script(), {}, []
+    for base, given in ((torn, faults + soft), (none, faults + soft + unlink)):
+        for fault, code in given:
+            folder = f"d{len(cases)}"
+            files |= inside(folder, base)
+            before = script.call("fds")
+            script.call("fault", *fault)
+            number = script.call("anchor_recover", folder, w.key)
+            script.call("clear")
+            want = recover(base, w.seed).count if (fault, code) in soft else -fault[3]
+            cases.append((number, code, want, before, script.call("fds")))
+    session = run.drive(script, files=files)
+    for number, code, want, before, after in cases:
+        reply = session[number]
+        if not reply.faults:
+            continue
+        met = reply.faults[-1]
+        short = met.what != "errno"
+        what = f"took {met.value} bytes a call" if short else f"met {errno.errorcode[met.value]}"
+        bad = list(wrong_return(run, reply, want, code, f"though {met.call}() {what}"))
+        if not bad and want < 0 and reply["wrote"]:
+            bad = [run.at_function(Finding("F108", "anchor_recover() failed and wrote *found_out"), reply.call)]
+        if not bad and session[after]["open"] > session[before]["open"]:
+            bad = [run.at_fault(Finding("F109", f"a descriptor stays open though {met.call}() {what}"), met)]
+        if bad:
+            yield from bad
+            return
