@@ -55,6 +55,11 @@ explain: ## explain a finding: make explain CODE=D101
 	@[ -n "$(CODE)" ] || { echo "which? make explain CODE=D101" >&2; exit 2; }
 	@$(PY) -m grader explain $(CODE)
 
+.PHONY: prove
+prove: ## hold a lesson's proof patterns against its run: make prove LESSON=w13-l02
+	@[ -n "$(LESSON)" ] || { echo "which? make prove LESSON=w13-l02" >&2; exit 2; }
+	@$(PY) -m grader prove $(LESSON)
+
 .PHONY: demo
 demo: setup ## see the grader at work: a pass, then a lost fsync
 	@$(PY) -m grader demo
