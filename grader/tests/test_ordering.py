@@ -464,3 +464,10 @@ def test_durability_over_time():
     kinds = [[type(op) for op in durable.unsynced(inode, at)]
              for at in (3, 4, 5, 6)]
     assert kinds == [[], [Write], [Write, Resize], []]
+
+
+def test_a_call_that_has_nothing_to_change():
+    """Syncs are welcome; a write is one too many."""
+    assert codes(appended(sync), promises={}, changes_nothing=["1"]) == []
+    assert codes(appended(write, sync), promises={}, changes_nothing=["1"]) == ["A106"]
+    assert codes(appended(sync, after=(write,)), promises={}, changes_nothing=["1"]) == []

@@ -17,8 +17,8 @@ from math import inf
 
 from .durability import Durability, NameChange, began, ended
 from .kernel import Trace
-from .ops import (Inode, Link, Mark, Op, Rename, Resize, Sync, SyncAll,
-                  SyncRange, Unseen, Write)
+from .ops import (Create, Inode, Link, Mark, Op, Rename, Resize, Sync,
+                  SyncAll, SyncRange, Unlink, Unseen, Write)
 
 __all__ = ["CannotJudge", "Durability", "Promise", "Violation", "check"]
 
@@ -72,6 +72,7 @@ class Span:
             self.end is None or position <= began(self.end))
 
 
+CHANGES = (Create, Write, Resize, Rename, Link, Unlink)
 Promises = (Mapping[str, Iterable[Promise]]
             | Callable[[str], Iterable[Promise]])
 
@@ -79,7 +80,9 @@ Promises = (Mapping[str, Iterable[Promise]]
 def check(trace: Trace, promises: Promises | None = None, *,
           append_only: Iterable[str] = (),
           must_sync_in: Iterable[str] = (),
-          sync_bound: Mapping[str, int] | None = None
+          sync_bound: Mapping[str, int] | None = None,
+          in_one_step: Iterable[str] = (),
+          changes_nothing: Iterable[str] = ()
           ) -> list[Violation | CannotJudge]:
     """All that is wrong, in log order, each mistake once.
 
@@ -91,6 +94,8 @@ def check(trace: Trace, promises: Promises | None = None, *,
     judge.promises(frozenset(must_sync_in))
     judge.append_only(append_only)
     judge.sync_bounds(sync_bound or {})
+    judge.in_one_step(in_one_step)
+    judge.changes_nothing(frozenset(changes_nothing))
     return sorted(judge.unjudged + judge.violations, key=lambda f: began(
         f.op if isinstance(f, CannotJudge) else f.mark or f.culprit))
 
@@ -414,3 +419,26 @@ class _Judge:
                         mark=span.end, culprit=extra, related=tuple(inside),
                         explanation=f"{len(inside)} syncs in one call of "
                         f"{span.function}(); {bound} are enough")
+
+    def in_one_step(self, paths: Iterable[str]) -> None:
+        """A reader, or a crash, in the middle of a change sees half of it."""
+        for path in map(self.path, paths):
+            for op in sum(self.durable.data.values(), []):
+                if self.leads_to(path, op.inode, began(op)):
+                    self.report(op, rule="in-one-step", code="A104",
+                                inode=op.inode, path=path, promise=None,
+                                mark=None, culprit=op, related=(),
+                                explanation=f"{posixpath.basename(path)} is "
+                                "changed where it stands")
+                    break
+
+    def changes_nothing(self, ids: frozenset[str]) -> None:
+        """A106: a call that finds what it was to make makes it again."""
+        for op in self.trace.ops:
+            span = self.span_of(op) if isinstance(op, CHANGES) else None
+            if span and span.id in ids:
+                self.report(op, rule="changes-nothing", code="A106",
+                            inode=op.inode, path=op.inode.name, promise=None,
+                            mark=span.end, culprit=op, related=(),
+                            explanation=f"{span.function}() changes the disk "
+                            "though all that it is to store is there")
