@@ -40,4 +40,6 @@ def check(*needs: str):
     return register
 
 
-from . import common, wal_record, wal_recovery, wal_writer  # noqa: E402,F401  they register
+from . import (  # noqa: E402,F401  they register
+    cas_atomic, cas_store, common, wal_record, wal_recovery, wal_writer,
+)
