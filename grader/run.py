@@ -20,6 +20,7 @@ from .sandbox import Completed, Sandbox
 
 READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
+HERE = "@here"  # in a script: the directory of the run, as an absolute path
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
 _STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
@@ -220,9 +221,11 @@ class Run:
         if broken:
             raise Failed(*broken)
         folder = self.folder(files)
+        here = f"{self.sandbox.inside}/{folder.name}"
+        text = script.text().replace(HERE.encode(), here.encode())
         done = self.sandbox.run(
             [f"{self.sandbox.inside}/{variant}/driver"],
-            cwd=folder.name, stdin=script.text(), seconds=seconds, marks=True,
+            cwd=folder.name, stdin=text, seconds=seconds, marks=True,
             memory=variant != "checked", outside=outside,
             env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0"},
         )

@@ -70,7 +70,8 @@ def replays_every_record(run: Run):
     """wal_recover() replays every record, in order, into the map.
 
     A SET sets, a DEL deletes, the last one wins; keys and values of any bytes and any
-    size; an empty log; many records, wherever a buffer may happen to end.
+    size; an empty log; many records, wherever a buffer may happen to end. Also a log that
+    ends exactly where a page or a buffer does.
     """
     rng = run.rng("replay")
     again = [(SET, b"k", b"1"), (SET, b"k", b"22"), (DEL, b"k", b""), (SET, b"k", b"333")]
@@ -83,8 +84,15 @@ def replays_every_record(run: Run):
         for name, records in (
             ("the lesson's", FOUR), ("one key again and again", again), ("ten keys", few_keys),
             ("the largest", large), ("empty", []), ("random", mixed + large + mixed),
+            *((f"{size} bytes", _records_of(rng, size)) for size in (4096, 65_536, 1 << 20)),
         )
     ], "R101")
+
+
+def _records_of(rng, size: int):
+    """Records that take so many bytes: a SET of a one-byte key takes 18 and its value."""
+    parts = [60_000] * (size // 60_000) + [size % 60_000]
+    return [(SET, b"%d" % (i % 10), rng.randbytes(part - 18)) for i, part in enumerate(parts)]
 
 
 @check("replays-every-record")
@@ -99,6 +107,13 @@ def takes_no_log_for_an_empty_one(run: Run):
     yield from _differs(run, session[number], [], 0, "R106", "a log that is not there")
     if session.names():
         yield run.at_function(Finding("R106", "wal_recover() made a log"), "wal_recover")
+        return
+    script = Script()
+    number = script.call("wal_recover", f"missing/{LOG}")
+    got = run.drive(script)[number]["ret"]
+    if got not in (0, -errno.ENOENT):
+        message = f"wal_recover() returned {got} where the log's directory is not there"
+        yield run.at_function(Finding("R106", message), "wal_recover")
 
 
 @check("replays-every-record")
@@ -124,6 +139,10 @@ def cuts_a_torn_tail(run: Run):
         cases.append((f"the last record noise from byte {n} on", _log(good) + noise, good))
     largest = encode(SET, rng.randbytes(65_535), rng.randbytes(65_535))
     cases.append(("the largest record torn", _log(good) + largest[:-1], good))
+    for size in (4096, 65_536):
+        fits = _records_of(rng, size - 10)
+        what = f"a record torn where the log has {size} bytes"
+        cases.append((what, _log(fits) + last[:10], fits))
     yield from _recover_all(run, cases, "R102")
 
 
@@ -131,61 +150,86 @@ def cuts_a_torn_tail(run: Run):
 def reports_corruption_and_cuts_nothing(run: Run):
     """A bad record with a whole one behind it is corruption, and is not cut.
 
-    -EBADMSG, the offset of the bad record in `valid_bytes`, and the file as it was. The
-    whole record is found wherever it stands, since the bad one's length says nothing.
+    -EBADMSG, the offset of the bad record in `valid_bytes`, no more than the records
+    before it in the map, and the file as it was. The whole record is found wherever
+    it stands, since the bad one's length says nothing.
     """
     files, script, cases = {}, Script(), []
-    for what, at, data in _corrupt_logs(run):
+    for what, good, data in _corrupt_logs(run):
         name = f"{len(cases)}.wal"
         files[name] = data
-        cases.append((what, at, data, name, script.call("wal_recover", name)))
+        cases.append((what, good, data, name, script.call("wal_recover", name)))
     session = run.drive(script, files=files)
-    for what, at, data, name, number in cases:
-        reply = session[number]
-        if reply["ret"] != EBADMSG:
-            problem = f"wal_recover() returned {reply['ret']} and should return {EBADMSG} (-EBADMSG)"
-        elif reply["valid"] != at:
-            problem = f"valid_bytes is {reply['valid']} and should be {at}"
-        elif session.file(name) != data:
+    for what, good, data, name, number in cases:
+        problem = _not_refused(session[number], good)
+        if not problem and session.file(name) != data:
             problem = "the log was changed"
-        else:
-            continue
-        yield run.at_function(Finding("R103", f"{what}: {problem}"), "wal_recover")
-        return
+        if problem:
+            yield run.at_function(Finding("R103", f"{what}: {problem}"), "wal_recover")
+            return
+
+
+def _not_refused(reply, good) -> str:
+    """What is wrong with the answer on a log that is corrupt behind these records."""
+    if reply["ret"] != EBADMSG:
+        return f"wal_recover() returned {reply['ret']} and should return {EBADMSG} (-EBADMSG)"
+    for name, want in (("valid", len(_log(good))), ("cut", 0)):
+        if reply[name] != want:
+            return f"{name}_bytes is {reply[name]} and should be {want}"
+    if not _pairs(reply):
+        return ""  # who looks through the whole log first has replayed nothing
+    return "" if _pairs(reply) == apply(good) else _map_differs(_pairs(reply), apply(good))
 
 
 def _corrupt_logs(run: Run):
-    """Logs in which a record before the last is bad: what, where it is, the bytes."""
+    """Logs in which a record before the last is bad: what, the records before, the bytes."""
     rng = run.rng("corrupt")
     data = _log(FOUR)
     for at in range(21, 48):
         flipped = bytearray(data)
         flipped[at] ^= 1 << rng.randint(0, 7)
-        yield f"a bit of byte {at} flipped, in the second of four records", 21, bytes(flipped)
-    yield "the first record zeroed", 0, bytes(21) + data[21:]
-    yield "three stray bytes between two records", 21, data[:21] + b"???" + data[21:]
-    yield "a byte missing from the second record", 21, data[:30] + data[31:]
+        yield f"a bit of byte {at} flipped, in the second of four records", FOUR[:1], bytes(flipped)
+    smallest = encode(DEL, b"k")
+    yield "the first record zeroed", [], bytes(21) + data[21:]
+    yield "three stray bytes between two records", FOUR[:1], data[:21] + b"???" + data[21:]
+    yield "a byte missing from the second record", FOUR[:1], data[:30] + data[31:]
+    yield "one stray byte, then the smallest record", FOUR, data + b"?" + smallest
+    yield "a torn record, then the smallest one", FOUR, data + data[:20] + smallest
     large = encode(SET, rng.randbytes(65_535), rng.randbytes(65_535))
     bad = bytearray(large)
     bad[100] ^= 1
-    yield "a bit of the largest record flipped", 91, data + bytes(bad) + encode(*FOUR[0])
-    many = _log(FOUR) * 6000
-    at = 91 * 3000
-    torn = many[:at] + b"\xff" + many[at + 1 :]
-    yield "a bit flipped in the middle of 24,000 records", at, torn
-    far = data + bytes(1_200_000) + encode(*FOUR[0])
-    yield "1.2 MB of zeros, then a whole record", 91, far
+    yield "a bit of the largest record flipped", FOUR, data + bytes(bad) + encode(*FOUR[0])
+    torn = data * 3000 + b"\xff" + (data * 3000)[1:]
+    yield "a byte changed in the middle of 24,000 records", FOUR * 3000, torn
+    yield "1.2 MB of zeros, then a whole record", FOUR, _far()
+
+
+def _far() -> bytes:
+    return _log(FOUR) + bytes(1_200_000) + encode(*FOUR[0])
 
 
 @check("cuts-a-torn-tail", "reports-corruption-and-cuts-nothing")
 def can_be_run_again(run: Run):
-    """Recovering again changes nothing."""
+    """Recovering again changes nothing.
+
+    Nor does a crash in the middle of it: a byte that was replayed is neither cut nor
+    written again, not for a moment. And every call closes what it opened.
+    """
     torn = _log(FOUR) + encode(*FOUR[1])[:-3]
+    bad = _log(FOUR)[:21] + b"?" + _log(FOUR)[21:]
     script = Script()
+    before = script.call("fds")
     first, second = (script.call("wal_recover", LOG) for _ in range(2))
-    session = run.drive(script, files={LOG: torn})
+    for name in ("bad.wal", "missing.wal"):
+        script.call("wal_recover", name)
+    after = script.call("fds")
+    session = run.drive(script, files={LOG: torn, "bad.wal": bad})
     yield from _differs(run, session[first], FOUR, 24, "R104", "the first time")
     yield from _differs(run, session[second], FOUR, 0, "R104", "the second time")
+    if session[after]["open"] > session[before]["open"]:
+        message = "wal_recover() leaves a descriptor open"
+        yield run.at_function(Finding("F109", message), "wal_recover")
+    yield from (f for f in _promised(run) if f.code in ("A101", "A102"))
 
 
 @check("cuts-a-torn-tail")
@@ -212,8 +256,10 @@ def lets_the_next_append_work(run: Run):
 def needs_no_more_memory_than_the_map(run: Run):
     """A log larger than memory is replayed through a buffer of fixed size.
 
-    48 MiB of records on ten keys, in a process that may have 16 MiB of data.
+    48 MiB of records on ten keys, in a process that may have 16 MiB of data. Nor does
+    the search behind a bad record need more: 20 MiB of zeros.
     """
+    yield from _long_tail(run)
     rng = run.rng("large")
     records = [(SET, b"key%d" % (i % 10), rng.randbytes(60_000)) for i in range(40)]
     data = _log(records)
@@ -240,39 +286,80 @@ def needs_no_more_memory_than_the_map(run: Run):
         yield run.at_function(Finding("R105", message), "wal_recover")
 
 
+def _long_tail(run: Run):
+    script = Script()
+    script.call("limit", "data", 16 << 20)
+    number = script.call("wal_recover", LOG)
+    session = run.drive(script, files={LOG: _log(FOUR) + bytes(20 << 20)}, variant="plain")
+    what = "a log that ends in 20 MiB of zeros, and 16 MiB of memory"
+    yield from _differs(run, session[number], FOUR, 20 << 20, "R105", what)
+
+
 @check("cuts-a-torn-tail")
 def reports_what_fails(run: Run):
     """A call that fails ends recovery with its errno.
 
     Nothing is believed of a log that could not be read to its end, and nothing promised
-    of one that could not be synced. A read that is short or interrupted is no failure.
+    of one that could not be synced. A read that is short or interrupted is no failure. A
+    log that cannot be read, or whose map does not fit into memory, is not cut.
     """
     torn = _log(FOUR) + encode(*FOUR[1])[:-3]
-    for fault, code, want in (
-        (("read", 1, "errno", errno.EIO), "F108", -errno.EIO),
-        (("truncate", 1, "errno", errno.EIO), "F108", -errno.EIO),
-        (("sync", 1, "errno", errno.EIO), "F104", -errno.EIO),
-        (("sync", 2, "errno", errno.EIO), "F104", -errno.EIO),
-        (("read", "1+", "short", 7), "F101", 0),
-        (("read", 1, "errno", errno.EINTR), "F102", 0),
+    eio, emfile, enospc = errno.EIO, errno.EMFILE, errno.ENOSPC
+    for fault, data, code, want in (
+        (("open", 1, "errno", emfile), torn, "F108", -emfile),
+        (("read", 1, "errno", eio), torn, "F108", -eio),
+        (("read", 2, "errno", eio), torn, "F108", -eio),
+        (("read", 2, "errno", eio), _far(), "F108", -eio),
+        (("truncate", 1, "errno", eio), torn, "F108", -eio),
+        (("sync", 1, "errno", eio), torn, "F104", -eio),
+        (("sync", 2, "errno", eio), torn, "F104", -eio),
+        (("sync", 1, "errno", enospc), torn, "F104", -enospc),
+        (("read", "1+", "short", 7), torn, "F101", 0),
+        (("read", 1, "errno", errno.EINTR), torn, "F102", 0),
     ):
         script = Script()
         script.call("fault", *fault)
         number = script.call("wal_recover", LOG)
-        session = run.drive(script, files={LOG: torn})
+        session = run.drive(script, files={LOG: data})
         reply = session[number]
         if not reply.faults:
             continue
-        met = reply.faults[0]
-        if reply["ret"] != want:
-            message = f"{met.call}() met {_fault_name(met)} and wal_recover() returned {reply['ret']}, not {want}"
-            yield run.at_fault(Finding(code, message), met)
+        found = list(_wrong_after(run, session, reply, data, code, want))
+        if found:
+            yield from found
             return
-        if want == 0:
-            bad = list(_differs(run, reply, FOUR, 24, code, f"{met.call}() met {_fault_name(met)}"))
-            if bad:
-                yield run.at_fault(bad[0], met)
-                return
+    yield from _full_map(run)
+
+
+def _wrong_after(run: Run, session, reply, data: bytes, code: str, want: int):
+    """The answer to a call that met a fault, and what it did to the log."""
+    met = reply.faults[0]
+    what = f"{met.call}() met {_fault_name(met)}"
+    if reply["ret"] != want:
+        message = f"{what} and wal_recover() returned {reply['ret']}, not {want}"
+        yield run.at_fault(Finding(code, message), met)
+    elif want == 0:
+        for bad in _differs(run, reply, FOUR, 24, code, what):
+            yield run.at_fault(bad, met)
+    elif met.call in ("read", "pread", "pread64") and session.file(LOG) != data:
+        yield run.at_fault(Finding(code, f"{what} and wal_recover() changed the log"), met)
+
+
+def _full_map(run: Run):
+    """A map that does not fit into memory."""
+    rng = run.rng("full")
+    data = _log((SET, b"%d" % i, rng.randbytes(60_000)) for i in range(140))
+    script = Script()
+    script.call("limit", "data", 6 << 20)
+    number = script.call("wal_recover", LOG)
+    session = run.drive(script, files={LOG: data}, variant="plain")
+    got = session[number]["ret"]
+    problem = "" if got == -errno.ENOMEM else f"returned {got} and not -ENOMEM ({-errno.ENOMEM})"
+    if session.file(LOG) != data:
+        problem = "changed the log"
+    if problem:
+        message = f"a map of 8 MiB and 6 MiB of memory: wal_recover() {problem}"
+        yield run.at_function(Finding("F108", message), "wal_recover")
 
 
 def _fault_name(fault) -> str:
@@ -281,15 +368,23 @@ def _fault_name(fault) -> str:
     return f"a limit of {fault.value} bytes a call"
 
 
-def _promised(run: Run, name: str, data: bytes):
-    """The trace of a recovery of what another program left and did not sync."""
-    key = f"recovered {name}"
-    if key not in run.memo:
-        script = Script()
-        script.call("put", LOG, data)
-        number = script.call("wal_recover", LOG)
-        _, run.memo[key] = trace(run, script, promises={number: [Promise(LOG, "both")]})
-    return run.memo[key]
+def _promised(run: Run):
+    """The trace of recoveries of what another program left and did not sync."""
+    if "recoveries" not in run.memo:
+        good, large = _log(FOUR), _log(_records_of(run.rng("promised"), 200_000))
+        script, promises, sizes = Script(), {}, {}
+        for name, whole, tail in (
+            ("deep/er/whole.wal", good, b""), (LOG, good, b"torn"), ("alone.wal", b"", b"torn"),
+            ("deep/large.wal", large, b""),
+        ):
+            script.call("put", name, whole + tail)
+            promises[script.call("wal_recover", name)] = [Promise(name, "both")]
+            sizes[name] = len(whole)
+        _, run.memo["recoveries"] = trace(
+            run, script, files={"deep/x": b"", "deep/er/x": b""}, promises=promises,
+            append_only=sizes,
+        )
+    return run.memo["recoveries"]
 
 
 @check("cuts-a-torn-tail")
@@ -300,14 +395,10 @@ def syncs_what_it_replayed(run: Run):
     recovery hands out must not be gone after the next power loss, and a torn tail that
     was cut must not come back. So the file is synced, cut or not.
     """
-    for name, data in (("whole", _log(FOUR)), ("torn", _log(FOUR) + b"torn")):
-        findings = [f for f in _promised(run, name, data) if f.code.startswith("D1")]
-        if findings:
-            yield from findings
-            return
+    yield from (f for f in _promised(run) if f.code.startswith("D1"))
 
 
 @check("cuts-a-torn-tail")
 def syncs_the_directory_of_the_log(run: Run):
     """The name of the log that was replayed is on stable storage on return."""
-    yield from (f for f in _promised(run, "whole", _log(FOUR)) if f.code.startswith("D2"))
+    yield from (f for f in _promised(run) if f.code.startswith("D2"))

@@ -3,13 +3,13 @@
 import errno
 
 from ..result import Finding
-from ..run import Failed, Run, Script
+from ..run import HERE, Failed, Run, Script
 from ..tracing import Promise, trace
 from . import check
 from .returns import errno_name, wrong_return
 from .wal_format import DEL, SET, encode, random_record, show
 
-LOG = "test.wal"
+LOG, OTHER = "test.wal", "other.wal"
 FOUR = [(SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b"")]
 FIRST, SECOND = FOUR[0], FOUR[1]
 
@@ -69,8 +69,10 @@ def holds_every_record_appended(run: Run):
 def continues_an_existing_log(run: Run):
     """A log that is there is continued at its end.
 
-    wal_open() sets `offset` to the size of the file, and what stands in it stays.
+    wal_open() sets `offset` to the size of the file, and what stands in it stays: a torn
+    record too, which is for recovery to judge.
     """
+    yield from _leaves_a_torn_tail(run)
     before, name = _bytes(*FOUR), f"deep/er/{LOG}"
     script = Script()
     opened = script.call("wal_open", 0, name)
@@ -87,6 +89,17 @@ def continues_an_existing_log(run: Run):
             yield run.at_function(Finding("O106", message), session[number].call)
             return
     yield from _log_differs(run, session, before + _bytes(SECOND), "O104", "after one append", name)
+
+
+def _leaves_a_torn_tail(run: Run):
+    torn = _bytes(*FOUR)[:-3]
+    script = Script()
+    opened = script.call("wal_open", 0, LOG)
+    script.call("wal_close", 0)
+    session = run.drive(script, files={LOG: torn})
+    yield from wrong_return(run, session[opened], 0, "O104", "for a log with a torn record")
+    why = "wal_open() of a log whose last record is torn"
+    yield from _log_differs(run, session, torn, "A102", why, function="wal_open")
 
 
 @check("holds-every-record-appended")
@@ -112,7 +125,7 @@ def never_overwrites(run: Run):
     script = Script()
     script.call("wal_open", 0, LOG)
     script.call("wal_append", 0, *FIRST)
-    script.call("wal_open", 1, LOG)
+    opened = script.call("wal_open", 1, LOG)
     for handle, record in ((1, SECOND), (0, FOUR[2])):
         script.call("wal_append", handle, *record)
     for handle in (0, 1):
@@ -123,6 +136,10 @@ def never_overwrites(run: Run):
         return
     want = _bytes(FIRST, SECOND, FOUR[2])
     yield from _log_differs(run, session, want, "A101", "appending through two handles in turn")
+    if not session[opened]["append"]:
+        # Whoever looks for the end and then writes there may be a moment late.
+        message = "the log is not open with O_APPEND: another handle may write first"
+        yield run.at_function(Finding("A101", message), "wal_open")
 
 
 @check("holds-every-record-appended")
@@ -138,22 +155,26 @@ def reports_a_failed_open(run: Run):
     folder = script.call("wal_open", 0, "deep")
     script.call("fault", "sync", 1, "errno", errno.EIO)
     unsynced = script.call("wal_open", 0, LOG)
+    script.call("fault", "sync", 1, "errno", errno.ENOSPC)
+    full = script.call("wal_open", 0, LOG)
+    after = script.call("fds")
     script.call("fault", "open", 2, "errno", errno.EMFILE)
     unopened = script.call("wal_open", 0, LOG)
-    script.call("clear")
-    after = script.call("fds")
+    at_last = script.call("fds")
     session = run.drive(script, files={"deep/x": b""})
     yield from wrong_return(run, session[missing], -errno.ENOENT, "O107", "where its directory is not there")
     yield from wrong_return(run, session[folder], -errno.EISDIR, "O107", "for a directory")
     if session[unsynced].faults:
-        yield from wrong_return(
-            run, session[unsynced], -errno.EIO, "F104", "though the sync of the directory failed"
-        )
+        wrong = []
+        for number, error in ((unsynced, errno.EIO), (full, errno.ENOSPC)):
+            when = f"though the sync of the directory failed ({errno.errorcode[error]})"
+            wrong += wrong_return(run, session[number], -error, "F104", when)
         if session[unopened].faults:
+            after = at_last
             when = "though its directory could not be opened (EMFILE)"
-            yield from wrong_return(run, session[unopened], -errno.EMFILE, "F108", when)
-        failed = all(session[n]["ret"] < 0 for n in (missing, folder, unsynced, unopened))
-        if failed and session[after]["open"] > session[before]["open"]:
+            wrong += wrong_return(run, session[unopened], -errno.EMFILE, "F108", when)
+        yield from wrong
+        if not wrong and session[after]["open"] > session[before]["open"]:
             message = "a wal_open() that fails leaves a descriptor open"
             yield run.at_function(Finding("F109", message), "wal_open")
 
@@ -256,50 +277,86 @@ def _interrupted_sync(run: Run):
         yield Finding("F104", message, where.file, where.line, where.excerpt)
 
 
-def _poison_script(*faults):
-    """Three appends of which the second meets the faults; then the handle is closed."""
-    script = Script()
+def _poison_script(fault):
+    """Two handles, of which the first meets the fault in its second append. Then it is
+    used again and again, and closed, with an eye on what it calls."""
+    script, call = Script(), {}
+    call["before"] = script.call("fds")
     script.call("wal_open", 0, LOG)
-    good = script.call("wal_append", 0, *FIRST)
-    for fault in faults:
-        script.call("fault", *fault)
-    failing = script.call("wal_append", 0, *SECOND)
+    script.call("wal_open", 1, OTHER)
+    call["good"] = script.call("wal_append", 0, *FIRST)
+    script.call("fault", *fault)
+    call["failing"] = script.call("wal_append", 0, *SECOND)
     script.call("clear")
-    later = [script.call("wal_append", 0, *record) for record in (FIRST, FOUR[2])]
-    closed = script.call("wal_close", 0)
-    return script, good, failing, later, closed
+    for kind in ("write", "truncate"):
+        script.call("fault", kind, "1+", "watch")
+    records = (FIRST, FOUR[2], *FOUR)
+    call["later"] = [script.call("wal_append", 0, *record) for record in records]
+    call["closed"] = script.call("wal_close", 0)
+    script.call("clear")
+    call["other"] = script.call("wal_append", 1, *SECOND)
+    script.call("wal_close", 1)
+    call["after"] = script.call("fds")
+    return script, call
 
 
-def _stops(run: Run, faults, error: int, code: str, what: str, left: bytes | None):
+def _stops(run: Run, fault, error: int, code: str, what: str, left: bytes | None):
     """The failing call says so, and the handle then only repeats the error.
 
     `left`: what must stand in the log at the end, None for whatever does.
     """
-    script, good, failing, later, closed = _poison_script(*faults)
+    script, call = _poison_script(fault)
     session = run.drive(script)
-    reply = session[failing]
+    reply = session[call["failing"]]
     if not reply.faults:
         return  # the program does not use that call: there is nothing to fail
-    fault = reply.faults[-1]
+    met = reply.faults[-1]
     bad = list(wrong_return(run, reply, -error, code, f"though {what}"))
     if bad:
         yield from bad
         return
-    if reply["offset"] != session[good]["offset"]:
+    if reply["offset"] != session[call["good"]]["offset"]:
         message = f"offset moved to {reply['offset']} though {what}"
-        yield run.at_fault(Finding("F107", message), fault)
+        yield run.at_fault(Finding("F107", message), met)
         return
-    for number in (*later, closed):
-        if session[number]["ret"] != -error:
+    later = [session[number] for number in (*call["later"], call["closed"])]
+    bad = list(_used_again(run, later, error, what, met))
+    if not bad and left is not None:
+        why = f"{what}, and the handle was used again"
+        bad = list(_log_differs(run, session, left, "F105", why))
+    yield from bad or _beside_the_poison(run, session, call, what)
+
+
+def _used_again(run: Run, replies, error: int, what: str, met):
+    """What the handle did after the failure at `met`, if it did anything."""
+    for reply in replies:
+        if reply["ret"] != -error:
             message = (
-                f"{what}; a later {session[number].call}() returned {errno_name(session[number]['ret'])} "
+                f"{what}; a later {reply.call}() returned {errno_name(reply['ret'])} "
                 f"and not the first error, {errno_name(-error)}"
             )
-            yield run.at_fault(Finding("F105", message), fault)
+            yield run.at_fault(Finding("F105", message), met)
             return
-    if left is not None:
-        why = f"{what}, and the handle was used again"
-        yield from _log_differs(run, session, left, "F105", why)
+        if reply.faults:
+            message = f"{what}; a later {reply.call}() called {reply.faults[0].call}() all the same"
+            yield run.at_fault(Finding("F105", message), reply.faults[0])
+            return
+
+
+def _beside_the_poison(run: Run, session, call, what: str):
+    """A poisoned handle is closed all the same, and is the only one that is poisoned."""
+    if session[call["closed"]]["fd"] != -1:
+        message = f"{what}; fd is not -1 after wal_close()"
+        yield run.at_function(Finding("F109", message), "wal_close")
+    elif session[call["after"]]["open"] > session[call["before"]]["open"]:
+        message = f"{what}; wal_close() then leaves the file open"
+        yield run.at_function(Finding("F109", message), "wal_close")
+    other, size = session[call["other"]], len(_bytes(SECOND))
+    when = f"on another log: {what}, on this one nothing did"
+    yield from wrong_return(run, other, 0, "O107", when)
+    if other["ret"] == 0 and other["offset"] != size:
+        message = f"offset is {other['offset']} after one record of {size} bytes in another log"
+        yield run.at_function(Finding("O106", message), "wal_append")
 
 
 @check("holds-every-record-appended")
@@ -311,9 +368,9 @@ def stops_after_a_failed_write(run: Run):
     may follow. Only recovery mends the log.
     """
     whole = _bytes(FIRST)
-    no_space, broken = errno.ENOSPC, errno.EIO
-    yield from _stops(run, [("write", 1, "errno", no_space)], no_space, "F103", "a write failed (ENOSPC)", whole)
-    yield from _stops(run, [("write", 1, "errno", broken)], broken, "F103", "a write failed (EIO)", whole)
+    for error in (errno.ENOSPC, errno.EIO):
+        what = f"a write failed ({errno.errorcode[error]})"
+        yield from _stops(run, ("write", 1, "errno", error), error, "F103", what, whole)
     yield from _real_limit(run)
 
 
@@ -348,28 +405,43 @@ def stops_after_a_failed_sync(run: Run):
     The kernel may have thrown away the pages that it could not write, and the next
     fsync() then returns 0. So the first error is returned until the log is recovered.
     """
-    yield from _stops(
-        run, [("sync", 1, "errno", errno.EIO)], errno.EIO, "F104", "a sync failed (EIO)", None
-    )
+    for error in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+        what = f"a sync failed ({errno.errorcode[error]})"
+        found = list(_stops(run, ("sync", 1, "errno", error), error, "F104", what, None))
+        if found:
+            yield from found
+            return
 
 
 @check("holds-every-record-appended")
 def reports_a_failed_close(run: Run):
-    """wal_close() reports what failed, and always closes the file."""
-    for kind, code in (("sync", "F104"), ("close", "F108")):
+    """wal_close() reports what failed, and always closes the file.
+
+    Once: after a close that failed the descriptor is gone, and its number may already be
+    another file's.
+    """
+    for kind, error, code in (
+        ("sync", errno.EIO, "F104"), ("close", errno.EIO, "F108"), ("close", errno.EINTR, "F108")
+    ):
         script = Script()
         before = script.call("fds")
         script.call("wal_open", 0, LOG)
         script.call("wal_append", 0, *FIRST)
-        script.call("fault", kind, 1, "errno", errno.EIO)
+        script.call("fault", kind, 1, "errno", error)
         closed = script.call("wal_close", 0)
         script.call("clear")
         after = script.call("fds")
         session = run.drive(script)
         if not session[closed].faults:
             continue
-        when = f"though {session[closed].faults[0].call}() failed (EIO)"
-        yield from wrong_return(run, session[closed], -errno.EIO, code, when)
+        first, *more = session[closed].faults
+        when = f"though {first.call}() failed ({errno.errorcode[error]})"
+        for fault in more:  # the driver reports a close of what is not open
+            message = f"wal_close() closes a second time {when}"
+            yield run.at_fault(Finding("F108", message), fault)
+            return
+        if error != errno.EINTR:  # closed it is; some say 0, some say EINTR
+            yield from wrong_return(run, session[closed], -error, code, when)
         if session[after]["open"] > session[before]["open"]:
             message = f"wal_close() leaves the file open {when}"
             yield run.at_function(Finding("F109", message), "wal_close")
@@ -378,22 +450,38 @@ def reports_a_failed_close(run: Run):
 # What the trace of system calls shows.
 
 
-def _four_appends(run: Run):
-    """The trace of a new log that gets four records; traced once for several checks."""
-    if "four appends" not in run.memo:
-        script = Script()
-        name = f"deep/{LOG}"
-        opened = script.call("wal_open", 0, name)
-        appended = [script.call("wal_append", 0, *record) for record in FOUR]
-        closed = script.call("wal_close", 0)
-        promises = {opened: [Promise(name, "name")], closed: [Promise(name, "both")]}
-        promises |= {number: [Promise(name, "both")] for number in appended}
-        _, findings = trace(
-            run, script, files={"deep/other": b""}, promises=promises, append_only=(name,),
-            syncs_at_most={"wal_append": 4}, must_sync_in=("wal_close",),
+def _appends(run: Run):
+    """The trace of two new logs that get records in turn; traced once for several checks.
+
+    Small records, large ones, and one that takes several writes.
+    """
+    if "appends" not in run.memo:
+        rng = run.rng("traced")
+        sizes = [random_record(rng) for _ in range(8)]
+        sizes += [(SET, b"k", rng.randbytes(n)) for n in (4_000, 9_000, 65_535)]
+        sizes += [random_record(rng) for _ in range(30)]
+        script, promises = Script(), {}
+
+        def call(name, handle, *args, what="both"):
+            promises[script.call(name, handle, *args)] = [Promise(names[handle], what)]
+
+        names = (f"deep/er/{LOG}", f"deep/{OTHER}")
+        for handle, name in enumerate(names):
+            call("wal_open", handle, name, what="name")
+        for record in FOUR:
+            call("wal_append", 0, *record)
+        for i, record in enumerate(sizes):
+            call("wal_append", i % 2, *record)
+        script.call("fault", "write", 1, "short", 5)
+        call("wal_append", 0, *FIRST)
+        script.call("clear")
+        for handle in (0, 1):
+            call("wal_close", handle)
+        _, run.memo["appends"] = trace(
+            run, script, files={"deep/er/x": b"", "deep/x": b""}, promises=promises,
+            append_only=names, syncs_at_most={"wal_append": 4}, must_sync_in=("wal_close",),
         )
-        run.memo["four appends"] = findings
-    return run.memo["four appends"]
+    return run.memo["appends"]
 
 
 def _only(findings, *codes):
@@ -408,7 +496,7 @@ def syncs_before_it_returns(run: Run):
     the return. Any call that gives this will do: fsync, fdatasync, O_DSYNC. A sync of
     another file, one that came before the last write, and sync_file_range do not.
     """
-    yield from _only(_four_appends(run), "D101", "D102", "D103", "D104", "D105", "D106")
+    yield from _only(_appends(run), "D101", "D102", "D103", "D104", "D105", "D106")
 
 
 @check("holds-every-record-appended")
@@ -419,15 +507,24 @@ def syncs_the_directory(run: Run):
     where the file was there before: whoever made it may have died before the sync.
     """
     mine = ("D201", "D202", "D203", "D204", "D205", "D206")
-    findings = _only(_four_appends(run), *mine)
-    if not findings:
-        script = Script()
-        script.call("put", LOG, b"")
-        opened = script.call("wal_open", 0, LOG)
+    yield from _only(_appends(run), *mine) or _only(_names_that_were_there(run), *mine)
+
+
+def _names_that_were_there(run: Run):
+    """Logs that another program made and did not sync: empty, not empty, far away."""
+    far = "/".join(["d" * 200, "e" * 200, LOG])
+    script, opened = Script(), {}
+    for name, path, data in (
+        (LOG, LOG, b""), (OTHER, OTHER, _bytes(FIRST)), (far, f"{HERE}/{far}", b""),
+    ):
+        script.call("put", name, data)
+        opened[script.call("wal_open", 0, path)] = [Promise(name, "name")]
         script.call("wal_close", 0)
-        _, found = trace(run, script, promises={opened: [Promise(LOG, "name")]})
-        findings = _only(found, *mine)
-    yield from findings
+    folder = far.removesuffix(LOG)
+    session, findings = trace(run, script, files={f"{folder}x": b""}, promises=opened)
+    for number in opened:
+        findings += wrong_return(run, session[number], 0, "D201", "for a log that is there")
+    return findings
 
 
 @check("syncs-before-it-returns")
@@ -437,7 +534,7 @@ def syncs_once_a_record(run: Run):
     Each sync is a trip to the device. wal_append() may take up to four, for those who
     write a record in parts through O_DSYNC.
     """
-    yield from _only(_four_appends(run), "D108")
+    yield from _only(_appends(run), "D108")
 
 
 @check("syncs-before-it-returns")
@@ -446,4 +543,4 @@ def syncs_at_close(run: Run):
 
     A handle opened with O_DSYNC or O_SYNC has no need to.
     """
-    yield from _only(_four_appends(run), "D107")
+    yield from _only(_appends(run), "D107")

@@ -15,13 +15,15 @@
  *     fault KIND N zero          it returns 0 and moves nothing
  *     fault KIND N errno E       it fails with errno E and does nothing
  *     fault KIND N+ errno E      so do all that follow
+ *     fault KIND N+ watch        nothing happens to them; they are reported
  *     fault create N taken       just before it, somebody else makes that file
  *     meanwhile KIND N CALL ...  just before it, another process makes a call of
  *                                the script and ends; its report has the number
  *                                of this line
  *     clear                      no more faults
  *
- * A close that fails has closed the descriptor, as on Linux (close(2)).
+ * A close that fails has closed the descriptor, as on Linux (close(2)); a close of
+ * what is not open is reported without being asked for.
  */
 #define _GNU_SOURCE
 
@@ -45,14 +47,14 @@ enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
     K_UNLINK, K_LOCK, KINDS
 };
-enum effect { NONE, SHORT, ZERO, FAIL, TAKEN, MEANWHILE };
+enum effect { NONE, SHORT, ZERO, FAIL, WATCH, TAKEN, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "create", "close", "rename",
     "unlink", "lock",
 };
 static const char *const effect_names[] = {
-    "none", "short", "zero", "errno", "taken", "meanwhile",
+    "none", "short", "zero", "errno", "watch", "taken", "meanwhile",
 };
 
 struct fault {
@@ -145,6 +147,14 @@ static void meanwhile(const struct fault *f)
     errno = err;
 }
 
+static void say_met(const char *name, enum effect effect, long value,
+                    const char *from)
+{
+    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name,
+               effect_names[effect], value,
+               (unsigned long)(from - &__executable_start));
+}
+
 /* What is to happen to this call; says so if it is anything. */
 static enum effect meet(enum kind kind, const char *name, const char *from)
 {
@@ -153,9 +163,7 @@ static enum effect meet(enum kind kind, const char *name, const char *from)
     if (f->effect == NONE || (f->countdown > 0 && --f->countdown > 0))
         return NONE;
     enum effect effect = f->effect;
-    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name,
-               effect_names[effect], f->value,
-               (unsigned long)(from - &__executable_start));
+    say_met(name, effect, f->value, from);
     if (effect == FAIL)
         errno = (int)f->value;
     if (!f->forever)
@@ -298,6 +306,10 @@ int __wrap_close(int fd)
     int err = errno;
     int done = __real_close(fd);
 
+    if (done < 0 && errno == EBADF) {
+        say_met("close", FAIL, EBADF, CALLER);
+        errno = EBADF;
+    }
     if (effect != FAIL)
         return done;
     errno = err;

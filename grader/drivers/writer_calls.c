@@ -2,8 +2,13 @@
  * Calls of w10/wal_writer.h.
  * SPDX-License-Identifier: MIT
  */
+#define _GNU_SOURCE
+
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "driver.h"
 #include "w10/wal_writer.h"
@@ -21,7 +26,7 @@ static struct wal_writer *writer_of(const char *arg)
     return &writers[i];
 }
 
-/* wal_open HANDLE PATH */
+/* wal_open HANDLE PATH: also whether the kernel appends for it. */
 static void call_open(char **args)
 {
     struct wal_writer *writer = writer_of(args[0]);
@@ -31,7 +36,8 @@ static void call_open(char **args)
     int ret = wal_open(writer, args[1]);
     reply(" ret=%d", ret);
     if (ret == 0)
-        reply(" offset=%llu", (unsigned long long)writer->offset);
+        reply(" offset=%llu append=%d", (unsigned long long)writer->offset,
+              (syscall(SYS_fcntl, writer->fd, F_GETFL) & O_APPEND) != 0);
 }
 
 /* wal_append HANDLE TYPE KEY VALUE */

@@ -343,7 +343,9 @@ def test_only_some_errors_drop_pages():
 
 
 @pytest.mark.parametrize("line, touched", [
-    ("mmap(NULL, 9, PROT_READ, MAP_SHARED, 4</work/log>, 0) = 0x7f", "log"),
+    ("mmap(NULL, 9, PROT_READ, MAP_SHARED, 4</work/log>, 0) = 0x7f", ()),
+    ("mmap(NULL, 9, PROT_READ|PROT_WRITE, MAP_SHARED, 4</work/log>, 0) = 0x7f",
+     "log"),
     ("mmap(NULL, 9, PROT_READ, MAP_PRIVATE, 4</work/log>, 0) = 0x7f", ()),
     ("sendfile(4</work/log>, 9</etc/x>, NULL, 9) = 9", "log"),
     ("copy_file_range(9</etc/x>, NULL, 4</work/log>, NULL, 9, 0) = 9", "log"),
@@ -359,6 +361,19 @@ def test_hidden_changes(line, touched):
     log.raw(line)
     found = [op.inode and op.inode.name for op in ops(log, Unseen)]
     assert found == ([] if touched == () else [touched])
+
+
+@pytest.mark.parametrize("line, hides", [
+    ("mprotect(0x7f1000, 4096, PROT_READ|PROT_WRITE) = 0", True),
+    ("mprotect(0x7f1000, 4096, PROT_READ) = 0", False),
+    ("mprotect(0x7f2000, 4096, PROT_READ|PROT_WRITE) = 0", False),
+    ("mremap(0x7f1000, 4096, 8192, MREMAP_MAYMOVE) = 0x7f8000", True)])
+def test_a_mapping_for_reading_becomes_writable(line, hides):
+    log = Log()
+    log.open("log", "O_RDWR")
+    log.raw("mmap(NULL, 4096, PROT_READ, MAP_SHARED, 4</work/log>, 0) = 0x7f1000")
+    log.raw(line)
+    assert len(ops(log, Unseen)) == hides
 
 
 @pytest.mark.parametrize("name", ["threads", "stacks"])

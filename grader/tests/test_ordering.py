@@ -429,8 +429,8 @@ def test_a_shared_mapping_cannot_be_judged():
     """Neither a pass nor a violation, and only for the file it touches."""
     log = Log()
     f = log.open("log", "O_RDWR")
-    log.raw(f"mmap(NULL, 4096, PROT_READ, MAP_SHARED, {log.fd(f)}, 0)"
-            " = 0x7f0000000000")
+    log.raw("mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, "
+            f"{log.fd(f)}, 0) = 0x7f0000000000")
     log.begin("1", "put")
     log.write(f)
     log.end("1", "put")
@@ -438,6 +438,15 @@ def test_a_shared_mapping_cannot_be_judged():
     assert isinstance(found, CannotJudge) and "mapping" in found.what
     other = {"1": [Promise("other")]}
     assert check(log.trace(OLD), other) == []
+
+
+def test_an_append_only_log_may_be_cut_to_one_size():
+    log = Log()
+    f = log.open("log", "O_RDWR")
+    log.raw(f"ftruncate({log.fd(f)}, 21) = 0").raw(f"ftruncate({log.fd(f)}, 0) = 0")
+    codes = [found.code for found in check(log.trace(OLD), append_only={"log": 21})]
+    assert codes == ["A102"]
+    assert len(check(log.trace(OLD), append_only=["log"])) == 1
 
 
 def test_io_uring_hides_every_file():

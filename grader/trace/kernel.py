@@ -30,7 +30,7 @@ TRACED = (
     "?rename,?renameat,renameat2,?link,linkat,?symlink,symlinkat,"
     "?unlink,unlinkat,?mkdir,mkdirat,?rmdir,?mknod,mknodat,"
     "fsync,fdatasync,sync,syncfs,?sync_file_range,?sync_file_range2,"
-    "mmap,sendfile,splice,tee,?copy_file_range,ioctl,"
+    "mmap,mprotect,mremap,sendfile,splice,tee,?copy_file_range,ioctl,"
     "?io_uring_setup,io_submit,process_vm_writev,?pidfd_getfd,"
     "open_by_handle_at,mount,?umount,umount2,?move_mount,pivot_root,chroot,"
     "unshare,setns")
@@ -38,7 +38,7 @@ TRACED = (
 AT_ENTRY = {"close", "close_range", "fork", "vfork", "clone", "clone3"}
 READ_ONLY = {"execve", "execveat", "close", "close_range", "lseek", "read",
              "readv", "dup", "dup2", "dup3", "chdir", "fchdir", "exit_group",
-             "fcntl", "ioctl"}
+             "fcntl", "ioctl", "mprotect", "mremap"}
 HIDDEN = {"io_uring_setup", "io_submit", "process_vm_writev", "pidfd_getfd",
           "open_by_handle_at", "mount", "umount", "umount2", "move_mount",
           "pivot_root", "chroot", "unshare", "setns"}
@@ -151,6 +151,8 @@ class _Kernel:
         self.processes: dict[int, Process] = {}
         self.marks_fd = marks_fd
         self.half_mark = b""
+        # Shared mappings of files that can be written: begin, end, inode.
+        self.mappings: list[tuple[int, int, Inode]] = []
         home = self.names.find(self.names.root, cwd).inode
         home.kind = "dir"
         self.home = home
@@ -596,16 +598,29 @@ class _Kernel:
     # --- what the trace does not show ---
 
     def mmap(self, process: Process, call: Syscall) -> None:
-        """A shared mapping of a file opened for writing: mprotect(2) can
-        make it writable later, so its protection now says nothing."""
+        """A shared mapping of a file opened for writing. One that can only
+        be read hides nothing until mprotect(2) makes it writable."""
         flags, number = plain(call.args[3]), plain(call.args[4])
         shared = isinstance(flags, Flags) and (
             "MAP_SHARED" in flags or "MAP_SHARED_VALIDATE" in flags)
         if shared and isinstance(number, Fd):
             description = self.description(process, number)
-            if description.writable and description.inode.kind == "file":
-                self.emit(ops.Unseen, call, description.inode,
-                          "a shared mapping")
+            inode, end = description.inode, call.ret + plain(call.args[1])
+            if description.writable and inode.kind == "file":
+                self.mappings.append((call.ret, end, inode))
+                self.mprotect(process, call, call.ret)
+
+    def mprotect(self, process: Process, call: Syscall,
+                 start: int | None = None) -> None:
+        """mremap(2) too: what it moves is out of sight."""
+        start = plain(call.args[0]) if start is None else start
+        end, access = start + plain(call.args[1]), plain(call.args[2])
+        if call.name != "mremap" and not (
+                isinstance(access, Flags) and "PROT_WRITE" in access):
+            return
+        for low, high, inode in self.mappings:
+            if low < end and start < high:
+                self.emit(ops.Unseen, call, inode, "a shared mapping")
 
     def copy(self, process: Process, call: Syscall) -> None:
         at = {"sendfile": 0, "tee": 1}.get(call.name, 2)
@@ -649,6 +664,7 @@ METHODS: dict[str, Callable] = {
         _Kernel.unlink: "unlink unlinkat rmdir",
         _Kernel.make: "mkdir mkdirat mknod mknodat symlink symlinkat",
         _Kernel.mmap: "mmap",
+        _Kernel.mprotect: "mprotect mremap",
         _Kernel.copy: "sendfile splice tee copy_file_range",
         _Kernel.ioctl: "ioctl",
     }.items() for name in names.split()}

@@ -78,7 +78,7 @@ Promises = (Mapping[str, Iterable[Promise]]
 
 
 def check(trace: Trace, promises: Promises | None = None, *,
-          append_only: Iterable[str] = (),
+          append_only: Iterable[str] | Mapping[str, int] = (),
           must_sync_in: Iterable[str] = (),
           sync_bound: Mapping[str, int] | None = None,
           in_one_step: Iterable[str] = (),
@@ -87,7 +87,8 @@ def check(trace: Trace, promises: Promises | None = None, *,
     """All that is wrong, in log order, each mistake once.
 
     `promises` maps a call's ID to its promises (then a negative RET promises
-    nothing), or is asked with the text of each `<` mark.
+    nothing), or is asked with the text of each `<` mark. `append_only` may
+    map each path to the one size to which it may be cut.
     """
     judge = _Judge(trace, promises or {})
     judge.publications()
@@ -369,8 +370,9 @@ class _Judge:
                 explanation=f"{name} is published before its bytes are "
                 "durable" + (": their sync failed" if failed else ""))
 
-    def append_only(self, paths: Iterable[str]) -> None:
-        wanted = {self.path(path) for path in paths}
+    def append_only(self, paths: Iterable[str] | Mapping[str, int]) -> None:
+        cuts = paths if isinstance(paths, Mapping) else dict.fromkeys(paths)
+        wanted = {self.path(path): cut for path, cut in cuts.items()}
         for op in self.unseen if wanted else ():
             if op.inode is None or any(
                     self.leads_to(path, op.inode, began(op))
@@ -381,20 +383,22 @@ class _Judge:
                 steps = [path for path in wanted
                          if self.leads_to(path, inode, began(op))]
                 if steps:
-                    self.append_only_op(op, steps[0])
+                    self.append_only_op(op, steps[0], wanted[steps[0]])
 
     def leads_to(self, path: str, inode: Inode, at: float) -> bool:
         steps = self.durable.walk(path, at + 1)
         return bool(steps) and steps[-1][2] is inode and \
             len(steps) == len([p for p in path.split("/") if p])
 
-    def append_only_op(self, op: Op, path: str) -> None:
+    def append_only_op(self, op: Op, path: str, cut: int | None) -> None:
         if isinstance(op, Write):
             known = op.offset is not None and op.size_before is not None
             if not known or op.offset >= op.size_before:
                 return
             code, why = "A101", (f"bytes {op.offset} to {op.end - 1} of a "
                                  f"file of {op.size_before} are overwritten")
+        elif op.size == cut:
+            return
         elif op.old_size is not None and op.size >= op.old_size:
             return
         else:

@@ -1,0 +1,216 @@
+/*
+ * A format whose numbers go through endian(3) and memcpy(3).
+ * SPDX-License-Identifier: MIT
+ */
+#define _DEFAULT_SOURCE
+
+#include "wal_record.h"
+
+#include <errno.h>
+
+#include <endian.h>
+#include <string.h>
+
+#include "crc32.h"
+
+enum {
+    CRC_AT = 0,
+    LEN_AT = 4,
+    TYPE_AT = 8,
+    KEY_LEN_AT = 9,
+    KEY_AT = 11,
+};
+
+/* Bytes that a key takes: itself, its NUL, zeros up to a multiple of 4. */
+static size_t key_field_bytes(size_t key_len)
+{
+    return (key_len + 1 + 3) / 4 * 4;
+}
+
+static size_t record_bytes(uint8_t type, size_t key_len, size_t value_len)
+{
+    size_t bytes = KEY_AT + key_field_bytes(key_len);
+
+    return type == WAL_SET ? bytes + 2 + value_len + 1 : bytes;
+}
+
+static void put16(uint8_t *p, uint16_t v)
+{
+    v = htole16(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    v = htole32(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static uint16_t get16(const uint8_t *p)
+{
+    uint16_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return le16toh(v);
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return le32toh(v);
+}
+
+static int all_zero(const uint8_t *p, size_t len)
+{
+    while (len > 0 && *p == 0) {
+        p++;
+        len--;
+    }
+    return len == 0;
+}
+
+int wal_record_encode(const struct wal_record *record, uint8_t *buf, size_t cap,
+                      size_t *len_out)
+{
+    if (record->key_len == 0)
+        return -EINVAL;
+    if (record->type != WAL_SET && record->type != WAL_DEL)
+        return -EINVAL;
+    if (record->type == WAL_DEL && record->value_len != 0)
+        return -EINVAL;
+
+    size_t key_bytes = key_field_bytes(record->key_len);
+    size_t bytes =
+        record_bytes(record->type, record->key_len, record->value_len);
+    if (cap < bytes)
+        return -ENOBUFS;
+
+    memset(buf, 0, bytes); /* every NUL and all padding, in one stroke */
+    put32(buf + LEN_AT, (uint32_t)bytes);
+    buf[TYPE_AT] = record->type;
+    put16(buf + KEY_LEN_AT, record->key_len);
+    memcpy(buf + KEY_AT, record->key, record->key_len);
+    if (record->type == WAL_SET) {
+        uint8_t *value = buf + KEY_AT + key_bytes;
+
+        put16(value, record->value_len);
+        if (record->value_len > 0) /* memcpy(…, NULL, 0) is undefined */
+            memcpy(value + 2, record->value, record->value_len);
+    }
+    put32(buf + CRC_AT, crc32_update(0, buf + LEN_AT, bytes - LEN_AT));
+    *len_out = bytes;
+    return 0;
+}
+
+enum wal_record_verdict wal_record_decode(const uint8_t *buf, size_t len,
+                                          struct wal_record *record_out,
+                                          size_t *len_out)
+{
+    struct wal_record r = { 0 };
+
+    if (len == 0)
+        return WAL_RECORD_END;
+    if (len < TYPE_AT)
+        return WAL_RECORD_TORN;
+
+    size_t bytes = get32(buf + LEN_AT);
+    if (bytes < WAL_RECORD_MIN_BYTES || bytes > WAL_RECORD_MAX_BYTES)
+        return WAL_RECORD_CORRUPT;
+    if (bytes > len)
+        return WAL_RECORD_TORN;
+
+    /* From here on the whole record is in the buffer. Each length is held
+     * against `bytes` before the byte that it leads to is read. */
+    r.type = buf[TYPE_AT];
+    r.key_len = get16(buf + KEY_LEN_AT);
+    r.key = buf + KEY_AT;
+    if ((r.type != WAL_SET && r.type != WAL_DEL) || r.key_len == 0)
+        return WAL_RECORD_CORRUPT;
+
+    size_t key_bytes = key_field_bytes(r.key_len);
+    if (r.type == WAL_SET) {
+        if (bytes < KEY_AT + key_bytes + 2)
+            return WAL_RECORD_CORRUPT;
+        r.value_len = get16(buf + KEY_AT + key_bytes);
+        r.value = buf + KEY_AT + key_bytes + 2;
+    }
+    if (bytes != record_bytes(r.type, r.key_len, r.value_len))
+        return WAL_RECORD_CORRUPT;
+    if (!all_zero(r.key + r.key_len, key_bytes - r.key_len))
+        return WAL_RECORD_CORRUPT;
+    if (r.type == WAL_SET && r.value[r.value_len] != 0)
+        return WAL_RECORD_CORRUPT;
+    /* Last, since it costs the most and a scan meets many non-records. */
+    if (get32(buf + CRC_AT) != crc32_update(0, buf + LEN_AT, bytes - LEN_AT))
+        return WAL_RECORD_CORRUPT;
+
+    *record_out = r;
+    *len_out = bytes;
+    return WAL_RECORD_OK;
+}
+
+#ifdef SELF_TEST
+
+#include <stdio.h>
+
+static const char *verdict_name(enum wal_record_verdict verdict)
+{
+    static const char *const names[] = { "ok", "end", "torn", "corrupt" };
+
+    return names[verdict];
+}
+
+static void show_bytes(const uint8_t *buf, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        printf("%02x%s", (unsigned)buf[i], i + 1 < len ? " " : "\n");
+}
+
+static void show_verdict(const char *what, const uint8_t *buf, size_t len)
+{
+    struct wal_record record;
+    size_t used;
+
+    printf("%s: %s\n", what,
+           verdict_name(wal_record_decode(buf, len, &record, &used)));
+}
+
+int main(void)
+{
+    static const uint8_t zeros[64];
+    uint8_t buf[64];
+    size_t len;
+    struct wal_record set = { .type = WAL_SET,
+                              .key = (const uint8_t *)"foo",
+                              .key_len = 3,
+                              .value = (const uint8_t *)"bar",
+                              .value_len = 3 };
+    struct wal_record del = { .type = WAL_DEL,
+                              .key = (const uint8_t *)"name",
+                              .key_len = 4 };
+
+    if (wal_record_encode(&del, buf, sizeof(buf), &len) < 0) {
+        printf("wal_record_encode: it does not encode DEL name yet\n");
+        return 1;
+    }
+    printf("DEL name: %zu bytes\n", len);
+    show_bytes(buf, len);
+    if (wal_record_encode(&set, buf, sizeof(buf), &len) < 0) {
+        printf("wal_record_encode: it does not encode SET foo=bar yet\n");
+        return 1;
+    }
+    printf("SET foo=bar: %zu bytes\n", len);
+    show_bytes(buf, len);
+
+    show_verdict("all 21 bytes", buf, len);
+    show_verdict("the first 20", buf, len - 1);
+    show_verdict("no bytes", buf, 0);
+    buf[17] ^= 1;
+    show_verdict("one bit of the value flipped", buf, len);
+    show_verdict("64 zero bytes", zeros, sizeof(zeros));
+    return 0;
+}
+
+#endif

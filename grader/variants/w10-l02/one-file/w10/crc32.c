@@ -1,0 +1,5 @@
+/*
+ * Empty: all of the log stands in wal_writer.c.
+ * SPDX-License-Identifier: MIT
+ */
+#include "crc32.h"
