@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -50,13 +50,30 @@ class Lesson:
     blocks: tuple[Block, ...]
 
     def block(self, language: str, word: str) -> Block:
-        """The one block with this language and word, e.g. bash test."""
-        found = [b for b in self.blocks if b.language == language and word in b.words]
+        """The one block with this language and word, e.g. bash test, that is for the
+        files of the lesson and not `instead_of` one of them."""
+        found = [
+            b for b in self.blocks
+            if b.language == language and word in b.words and "instead_of" not in b.options
+        ]
         if len(found) != 1:
             raise UsageError(
                 f"{_shown(self.path)}: {len(found)} blocks ```{language} {word}, not one"
             )
         return found[0]
+
+    def others(self) -> list[Block]:
+        """The test blocks for a hand-in with another file than the lesson's:
+        ```bash test for=w10/x.cpp instead_of=w10/x.c"""
+        return [b for b in self.blocks if "test" in b.words and "instead_of" in b.options]
+
+    def with_other(self, other: Block) -> "Lesson":
+        """The lesson as it is for those who hand in the file of that block."""
+        given, instead = other.options["for"], other.options["instead_of"]
+        files = tuple(given if name == instead else name for name in self.files)
+        plain = replace(other, options={})
+        same = [b for b in self.blocks if b.language != other.language or "test" not in b.words]
+        return replace(self, files=files, blocks=(*same, plain))
 
 
 def _shown(path: Path) -> str:

@@ -14,7 +14,8 @@ table that warns of it, if one does; `line`  a text that stands in the line at w
 finding points; left out where no line can be named.
 
 A variant is a directory grader/variants/LESSON/NAME with files that take the place of
-the reference's. It must get every point.
+the reference's; x.cpp takes that of x.c. Or it is NAME.patch, a diff against the staged
+reference. It must get every point.
 """
 
 import os
@@ -66,22 +67,31 @@ def _load(path: Path) -> Mutant:
 
 
 def stage_mutant(mutant: Mutant, dest: Path) -> None:
+    _stage_patched(mutant.name, mutant.patch, dest)
+
+
+def _stage_patched(name: str, patch: str, dest: Path) -> None:
     stage.stage_reference(dest)
     done = subprocess.run(
-        ["git", "apply", "-p1", "-"], cwd=dest, input=mutant.patch, text=True,
+        ["git", "apply", "-p1", "-"], cwd=dest, input=patch, text=True,
         capture_output=True, check=False,
         env={**os.environ, "GIT_CEILING_DIRECTORIES": str(dest.parent)},
     )
     if done.returncode != 0:
-        raise GraderError(f"{mutant.name}: the patch does not apply: {done.stderr.strip()}")
+        raise GraderError(f"{name}: the patch does not apply: {done.stderr.strip()}")
 
 
 def variants() -> list[Path]:
-    return sorted(path for path in (HERE / "variants").glob("*/*") if path.is_dir())
+    return sorted((HERE / "variants").glob("*/*"))
 
 
 def stage_variant(variant: Path, dest: Path) -> None:
+    if variant.suffix == ".patch":
+        _stage_patched(variant.stem, variant.read_text(encoding="utf-8"), dest)
+        return
     stage.stage_reference(dest)
+    for path in variant.rglob("*.cpp"):
+        (dest / path.relative_to(variant)).with_suffix(".c").unlink(missing_ok=True)
     shutil.copytree(variant, dest, dirs_exist_ok=True)
 
 

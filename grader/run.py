@@ -140,6 +140,7 @@ class Run:
         lesson = self.sandbox.tree / "lesson"
         lesson.mkdir()
         self.stage_into(lesson)
+        self.lesson = stage.handed_in(self.lesson, lesson)
         self.seed = self.seed or self._digest(lesson)
         for variant in build.EXTRA:
             shutil.copytree(lesson, self.sandbox.tree / variant, symlinks=True)

@@ -6,7 +6,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from .course import ROOT
+from .course import ROOT, Lesson
 from .errors import UsageError
 from .render import render_file
 
@@ -27,6 +27,26 @@ def given(root: Path = ROOT) -> list[Path]:
 
 def skeleton_of(solution: Path) -> Path:
     return solution.parent.parent / solution.name
+
+
+def handed_in(lesson: Lesson, tree: Path) -> Lesson:
+    """The lesson with the files that a staged tree answers it with.
+
+    A file that may be handed in instead of another counts where it is there and the
+    other is not, or is still the skeleton.
+    """
+    for other in lesson.others():
+        if (tree / other.options["for"]).is_file() and _unwritten(tree, other.options["instead_of"]):
+            return lesson.with_other(other)
+    return lesson
+
+
+def _unwritten(tree: Path, name: str) -> bool:
+    path = tree / name
+    if path.is_symlink() or not path.is_file():
+        return not path.is_symlink()
+    skeletons = (render_file(s, "skeleton") for s in solutions() if skeleton_of(s) == ROOT / name)
+    return path.read_bytes() in (text.encode() for text in skeletons)
 
 
 def stage_reference(dest: Path) -> None:

@@ -1,6 +1,7 @@
 """Keeps the lessons' fenced blocks in step with the tree. Every block is one of these:
 
     ```bash test           the lesson's commands; run by the grader
+    ```bash test for=G instead_of=F    the same for those who hand in G instead of F
     ```text expected       what they print; compared by the grader
     ```bash listed         run after the test, by the grader
     ```text listed         the words that this prints, in any order; compared by the grader
@@ -9,7 +10,8 @@
                            one after another in the staged reference (see expected.py
                            for what stands for anything); `> ` goes on with a command
     ```c file=F from="A" to="B"    the lines of F from the first that begins with A to
-                                   the next that begins with B, both included
+                                   the next that begins with B, both included; a comment
+                                   that begins with A comes with the line that opens it
     ```c file=F region=R           a marked region of a solution
 
 `refresh` writes embedded blocks anew; `run_blocks` runs the others on the reference.
@@ -41,6 +43,8 @@ def embedded(block: Block) -> str:
     lines = source.splitlines(keepends=True)
     first = _find(lines, 0, block.options["from"], block)
     last = _find(lines, first, block.options["to"], block)
+    if first and lines[first - 1] == "/*\n":
+        first -= 1
     return "".join(lines[first : last + 1])
 
 

@@ -5,6 +5,7 @@ follows with a stack for every call (-k, twenty times as slow), to name the line
 """
 
 import os
+import re
 from pathlib import Path
 
 from .errors import CannotJudge, GraderError
@@ -28,17 +29,19 @@ MISSING = {
 
 def trace(
     run: Run, script: Script, *, files=None, promises=None, append_only=(), must_sync_in=(),
-    syncs_at_most=None, in_one_step=(), rests_on=None,
+    syncs_at_most=None, in_one_step=(), rests_on=None, changes_nothing=(),
 ) -> tuple[Session, list[Finding]]:
     """Runs the script traced; the session, and what the rules of trace.ordering found.
 
     `promises`  for the number of a call, what must be durable when it returns 0
+    `changes_nothing`  the numbers of calls that find done what they are asked to do
     Raises CannotJudge where the program changed a file in a way that no trace shows.
     """
     rules = {
         "promises": {str(number): given for number, given in (promises or {}).items()},
         "append_only": append_only, "must_sync_in": must_sync_in, "sync_bound": syncs_at_most,
         "in_one_step": in_one_step, "rests_on": rests_on,
+        "changes_nothing": list(map(str, changes_nothing)),
     }
     session, replayed, found = _judge(run, script, files, rules, stacks=False)
     if found:
@@ -95,6 +98,7 @@ def _initial(folder: str, files) -> dict[str, int | None]:
 
 def _finding(run: Run, replayed, violation) -> Finding:
     message = violation.explanation.replace(f"{replayed.cwd}/", "")
+    message = re.sub(rf"\b{Path(replayed.cwd).name}\b", ".", message)
     if violation.count > 1:
         message += f" (and {violation.count - 1} more like it)"
     excerpt = tuple(_excerpt(replayed, violation))

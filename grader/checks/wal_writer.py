@@ -6,16 +6,12 @@ from ..result import Finding
 from ..run import HERE, Failed, Run, Script
 from ..tracing import Promise, trace
 from . import check
+from .returns import errno_name, wrong_return
 from .wal_format import DEL, SET, encode, random_record, show
 
 LOG, OTHER = "test.wal", "other.wal"
 FOUR = [(SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b"")]
 FIRST, SECOND = FOUR[0], FOUR[1]
-
-
-def _name(error: int) -> str:
-    """0, or the name of a negative errno."""
-    return f"{error} (-{errno.errorcode[-error]})" if -error in errno.errorcode else str(error)
 
 
 def _bytes(*records) -> bytes:
@@ -37,17 +33,6 @@ def _log_differs(run: Run, session, want: bytes, code: str, why: str, name=LOG, 
     yield run.at_function(Finding(code, f"{why}: {problem}"), function)
 
 
-def _wrong_return(run: Run, reply, want: int, code: str, when: str):
-    got = reply["ret"]
-    if got != want:
-        message = f"{reply.call}() returned {_name(got)} {when}, and should return {_name(want)}"
-        finding = Finding(code, message)
-        if reply.faults:
-            yield run.at_fault(finding, reply.faults[-1])
-        else:
-            yield run.at_function(finding, reply.call)
-
-
 @check("builds")
 def holds_every_record_appended(run: Run):
     """The log holds every record, encoded, in order, and nothing else.
@@ -64,7 +49,7 @@ def holds_every_record_appended(run: Run):
     closed = script.call("wal_close", 0)
     session = run.drive(script)
     for number in (opened, *appended, closed):
-        bad = list(_wrong_return(run, session[number], 0, "O103", "where nothing is wrong"))
+        bad = list(wrong_return(run, session[number], 0, "O103", "where nothing is wrong"))
         if bad:
             yield from bad
             return
@@ -94,7 +79,7 @@ def continues_an_existing_log(run: Run):
     appended = script.call("wal_append", 0, *SECOND)
     script.call("wal_close", 0)
     session = run.drive(script, files={name: before})
-    yield from _wrong_return(run, session[opened], 0, "O104", "for a log that is there")
+    yield from wrong_return(run, session[opened], 0, "O104", "for a log that is there")
     if session[opened]["ret"] != 0:
         return
     for number, want in ((opened, len(before)), (appended, len(before) + 27)):
@@ -112,7 +97,7 @@ def _leaves_a_torn_tail(run: Run):
     opened = script.call("wal_open", 0, LOG)
     script.call("wal_close", 0)
     session = run.drive(script, files={LOG: torn})
-    yield from _wrong_return(run, session[opened], 0, "O104", "for a log with a torn record")
+    yield from wrong_return(run, session[opened], 0, "O104", "for a log with a torn record")
     why = "wal_open() of a log whose last record is torn"
     yield from _log_differs(run, session, torn, "A102", why, function="wal_open")
 
@@ -177,17 +162,17 @@ def reports_a_failed_open(run: Run):
     unopened = script.call("wal_open", 0, LOG)
     at_last = script.call("fds")
     session = run.drive(script, files={"deep/x": b""})
-    yield from _wrong_return(run, session[missing], -errno.ENOENT, "O107", "where its directory is not there")
-    yield from _wrong_return(run, session[folder], -errno.EISDIR, "O107", "for a directory")
+    yield from wrong_return(run, session[missing], -errno.ENOENT, "O107", "where its directory is not there")
+    yield from wrong_return(run, session[folder], -errno.EISDIR, "O107", "for a directory")
     if session[unsynced].faults:
         wrong = []
         for number, error in ((unsynced, errno.EIO), (full, errno.ENOSPC)):
             when = f"though the sync of the directory failed ({errno.errorcode[error]})"
-            wrong += _wrong_return(run, session[number], -error, "F104", when)
+            wrong += wrong_return(run, session[number], -error, "F104", when)
         if session[unopened].faults:
             after = at_last
             when = "though its directory could not be opened (EMFILE)"
-            wrong += _wrong_return(run, session[unopened], -errno.EMFILE, "F108", when)
+            wrong += wrong_return(run, session[unopened], -errno.EMFILE, "F108", when)
         yield from wrong
         if not wrong and session[after]["open"] > session[before]["open"]:
             message = "a wal_open() that fails leaves a descriptor open"
@@ -205,9 +190,9 @@ def refuses_a_bad_record_and_goes_on(run: Run):
     closed = script.call("wal_close", 0)
     session = run.drive(script)
     for number in refused:
-        yield from _wrong_return(run, session[number], -errno.EINVAL, "F110", "for a bad record")
+        yield from wrong_return(run, session[number], -errno.EINVAL, "F110", "for a bad record")
     for number in (good, closed):
-        yield from _wrong_return(run, session[number], 0, "F110", "after a bad record was refused")
+        yield from wrong_return(run, session[number], 0, "F110", "after a bad record was refused")
     yield from _log_differs(run, session, _bytes(FIRST, SECOND), "F110", "after a refused record")
 
 
@@ -241,7 +226,7 @@ def survives_short_writes(run: Run):
             size = len(session.file(LOG) or b"")
             message = (
                 f"{reply.faults[0].call}() took {fault[3]} of 21 bytes; then wal_append() "
-                f"returned {_name(reply['ret'])} and {size} bytes were in the log"
+                f"returned {errno_name(reply['ret'])} and {size} bytes were in the log"
             )
             yield run.at_fault(Finding("F101", message), reply.faults[0])
             return
@@ -273,7 +258,7 @@ def survives_interrupted_writes(run: Run):
     """
     session, reply = _with_fault(run, ("write", 1, "errno", errno.EINTR), FIRST)
     if reply.faults and (reply["ret"] != 0 or session.file(LOG) != _bytes(FIRST)):
-        message = f"write() was interrupted (EINTR) and wal_append() returned {_name(reply['ret'])}"
+        message = f"write() was interrupted (EINTR) and wal_append() returned {errno_name(reply['ret'])}"
         yield run.at_fault(Finding("F102", message), reply.faults[0])
         return
     yield from _interrupted_sync(run)
@@ -326,7 +311,7 @@ def _stops(run: Run, fault, error: int, code: str, what: str, left: bytes | None
     if not reply.faults:
         return  # the program does not use that call: there is nothing to fail
     met = reply.faults[-1]
-    bad = list(_wrong_return(run, reply, -error, code, f"though {what}"))
+    bad = list(wrong_return(run, reply, -error, code, f"though {what}"))
     if bad:
         yield from bad
         return
@@ -347,8 +332,8 @@ def _used_again(run: Run, replies, error: int, what: str, met):
     for reply in replies:
         if reply["ret"] != -error:
             message = (
-                f"{what}; a later {reply.call}() returned {_name(reply['ret'])} "
-                f"and not the first error, {_name(-error)}"
+                f"{what}; a later {reply.call}() returned {errno_name(reply['ret'])} "
+                f"and not the first error, {errno_name(-error)}"
             )
             yield run.at_fault(Finding("F105", message), met)
             return
@@ -368,7 +353,7 @@ def _beside_the_poison(run: Run, session, call, what: str):
         yield run.at_function(Finding("F109", message), "wal_close")
     other, size = session[call["other"]], len(_bytes(SECOND))
     when = f"on another log: {what}, on this one nothing did"
-    yield from _wrong_return(run, other, 0, "O107", when)
+    yield from wrong_return(run, other, 0, "O107", when)
     if other["ret"] == 0 and other["offset"] != size:
         message = f"offset is {other['offset']} after one record of {size} bytes in another log"
         yield run.at_function(Finding("O106", message), "wal_append")
@@ -405,9 +390,9 @@ def _real_limit(run: Run):
     session = run.drive(script, variant="plain")
     want = -errno.EFBIG
     when = "where a write was cut short by a full disk and then failed (EFBIG)"
-    yield from _wrong_return(run, session[failing], want, "F103", when)
-    yield from _wrong_return(run, session[later], want, "F105", "after that failure")
-    yield from _wrong_return(run, session[closed], want, "F105", "after that failure")
+    yield from wrong_return(run, session[failing], want, "F103", when)
+    yield from wrong_return(run, session[later], want, "F105", "after that failure")
+    yield from wrong_return(run, session[closed], want, "F105", "after that failure")
     got = session.file(LOG) or b""
     if not _bytes(FIRST, SECOND)[:30].startswith(got):
         yield from _log_differs(run, session, _bytes(FIRST, SECOND)[:30], "F105", when)
@@ -456,7 +441,7 @@ def reports_a_failed_close(run: Run):
             yield run.at_fault(Finding("F108", message), fault)
             return
         if error != errno.EINTR:  # closed it is; some say 0, some say EINTR
-            yield from _wrong_return(run, session[closed], -error, code, when)
+            yield from wrong_return(run, session[closed], -error, code, when)
         if session[after]["open"] > session[before]["open"]:
             message = f"wal_close() leaves the file open {when}"
             yield run.at_function(Finding("F109", message), "wal_close")
@@ -538,7 +523,7 @@ def _names_that_were_there(run: Run):
     folder = far.removesuffix(LOG)
     session, findings = trace(run, script, files={f"{folder}x": b""}, promises=opened)
     for number in opened:
-        findings += _wrong_return(run, session[number], 0, "D201", "for a log that is there")
+        findings += wrong_return(run, session[number], 0, "D201", "for a log that is there")
     return findings
 
 

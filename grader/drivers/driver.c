@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,7 +26,7 @@
 enum {
     MARKS_FD = 200, /* out of the way of what a student opens */
     TABLES_MAX = 8,
-    ARGS_MAX = 16,
+    WORDS_MAX = 16,
 };
 
 long driver_call;
@@ -188,6 +189,46 @@ static void call_put(char **args)
     free(bytes);
 }
 
+/* make dir|fifo|link PATH [TARGET]: something that is no regular file. */
+static void call_make(char **args)
+{
+    long done;
+
+    if (strcmp(args[0], "dir") == 0)
+        done = syscall(SYS_mkdirat, AT_FDCWD, args[1], 0755);
+    else if (strcmp(args[0], "fifo") == 0)
+        done = syscall(SYS_mknodat, AT_FDCWD, args[1], S_IFIFO | 0644, 0);
+    else
+        done = syscall(SYS_symlinkat, args[2], AT_FDCWD, args[1]);
+    if (done < 0)
+        driver_fail("cannot make it");
+}
+
+/* cut PATH BYTES: as truncate(2), which can also grow a file. */
+static void call_cut(char **args)
+{
+    if (syscall(SYS_truncate, args[0], number_of(args[1])) < 0)
+        driver_fail("cannot cut it");
+}
+
+/* mode PATH MODE, in decimal: as chmod(2). */
+static void call_mode(char **args)
+{
+    if (chmod(args[0], (mode_t)number_of(args[1])) < 0)
+        driver_fail("cannot set the mode");
+}
+
+/* stat PATH: which file it is and when it was written. */
+static void call_stat(char **args)
+{
+    struct stat st;
+
+    if (lstat(args[0], &st) < 0)
+        driver_fail("cannot stat it");
+    reply(" inode=%llu written=%lld", (unsigned long long)st.st_ino,
+          (long long)st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec);
+}
+
 /* limit data|fsize BYTES: as setrlimit(2); past fsize a write is short, then
  * fails with EFBIG. The limit on data holds until a report of 4 KiB. */
 static void call_limit(char **args)
@@ -218,7 +259,7 @@ int __real_main(int argc, char **argv) __attribute__((weak));
 /* main ARGS...: the student's own, in a process of its own, since it may exit. */
 static void call_main(char **args)
 {
-    char *argv[ARGS_MAX + 2] = { "main" };
+    char *argv[WORDS_MAX + 2] = { "main" };
     int argc = 1, status = 0;
 
     while (*args)
@@ -234,6 +275,10 @@ static void call_main(char **args)
 static const struct call driver_calls[] = {
     { "main", call_main },
     { "put", call_put },
+    { "make", call_make },
+    { "cut", call_cut },
+    { "mode", call_mode },
+    { "stat", call_stat },
     { "limit", call_limit },
     { "fds", call_fds },
     { NULL, NULL },
@@ -259,26 +304,42 @@ __attribute__((noinline)) static void soil_the_stack(void)
         dirt[i] = 0x5A;
 }
 
-static void run_line(char *line)
+void driver_make_call(long number, char **words)
 {
-    char *args[ARGS_MAX + 1] = { NULL };
-    char *save = NULL;
-    size_t n = 0;
-
-    driver_call = number_of(strtok_r(line, " ", &save));
-    char *name = strtok_r(NULL, " ", &save);
-    if (!name)
+    driver_call = number;
+    if (!words[0])
         driver_fail("no call");
-    while (n < ARGS_MAX && (args[n] = strtok_r(NULL, " ", &save)))
-        n++;
-    const struct call *call = find_call(name);
-    driver_say("> %ld %s\n", driver_call, name);
+    const struct call *call = find_call(words[0]);
+    driver_say("> %ld %s\n", number, words[0]);
     line_len = 0;
-    reply("< %ld %s", driver_call, name);
+    reply("< %ld %s", number, words[0]);
     soil_the_stack();
-    call->run(args);
+    call->run(words + 1);
     reply("\n");
     put(line_buf, line_len);
+}
+
+char **driver_keep(char **words)
+{
+    char **kept = calloc(WORDS_MAX + 1, sizeof(*kept));
+
+    if (!kept)
+        driver_fail("out of memory");
+    for (size_t i = 0; words[i]; i++)
+        kept[i] = words[i];
+    return kept;
+}
+
+static void run_line(char *line)
+{
+    char *words[WORDS_MAX + 1] = { NULL };
+    char *save = NULL;
+    size_t n = 0;
+    long number = number_of(strtok_r(line, " ", &save));
+
+    while (n < WORDS_MAX && (words[n] = strtok_r(NULL, " ", &save)))
+        n++;
+    driver_make_call(number, words);
 }
 
 /* The whole script, read before the first call so that no read stands between

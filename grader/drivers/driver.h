@@ -18,7 +18,7 @@
  *     < 2 wal_append ret=0 offset=21
  *
  * A line of `!` is a fault that was injected, with the address in the program of
- * the call that met it. Bytes are written as x and hex digits. The driver knows
+ * the call that met it; what a fault brings another process to do stands below it. Bytes are written as x and hex digits. The driver knows
  * nothing of what is right: it says what happened, and the grader judges.
  */
 #ifndef DRIVER_H
@@ -55,6 +55,13 @@ long number_of(const char *arg);
 
 /* The same for 64 bits without a sign. */
 uint64_t u64_of(const char *arg);
+
+/* Makes the call of these words (its name, its arguments, NULL) and reports it
+ * under `number`. */
+void driver_make_call(long number, char **words);
+
+/* A copy of such words that outlives the line they stand in. */
+char **driver_keep(char **words);
 
 /* The number of the call that runs now. */
 extern long driver_call;

@@ -6,8 +6,9 @@
  * in the student's object files reaches __wrap_write() below. What libc calls by
  * itself (stdio) does not pass here; setrlimit(2) reaches that.
  *
- * Script calls, KIND being write, sync, read, truncate, open, close, rename or
- * unlink:
+ * Script calls, KIND being write, sync, read, truncate, open, create (an open that
+ * may make a file), close (of a descriptor open for writing), rename, unlink or
+ * lock:
  *
  *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
  *                                they do arrive (strace's injection fakes this)
@@ -15,6 +16,10 @@
  *     fault KIND N errno E       it fails with errno E and does nothing
  *     fault KIND N+ errno E      so do all that follow
  *     fault KIND N+ watch        nothing happens to them; they are reported
+ *     fault create N taken       just before it, somebody else makes that file
+ *     meanwhile KIND N CALL ...  just before it, another process makes a call of
+ *                                the script and ends; its report has the number
+ *                                of this line
  *     clear                      no more faults
  *
  * A close that fails has closed the descriptor, as on Linux (close(2)); a close of
@@ -30,39 +35,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern const char __executable_start; /* ld(1): where the program is loaded */
 
 enum kind {
-    K_WRITE,
-    K_SYNC,
-    K_READ,
-    K_TRUNCATE,
-    K_OPEN,
-    K_CLOSE,
-    K_RENAME,
-    K_UNLINK,
-    KINDS,
+    K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
+    K_UNLINK, K_LOCK, KINDS
 };
-
-enum effect { NONE, SHORT, ZERO, FAIL, WATCH };
+enum effect { NONE, SHORT, ZERO, FAIL, WATCH, TAKEN, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
-    "write", "sync", "read", "truncate", "open", "close", "rename", "unlink",
+    "write", "sync", "read", "truncate", "open", "create", "close", "rename",
+    "unlink", "lock",
+};
+static const char *const effect_names[] = {
+    "none", "short", "zero", "errno", "watch", "taken", "meanwhile",
 };
 
 struct fault {
     enum effect effect;
     long countdown; /* 1: the next call */
     int forever;
-    long value; /* bytes, or an errno */
+    long value;   /* bytes, an errno, or the number of the call to make */
+    char **words; /* that call */
 };
 
 static struct fault faults[KINDS];
 
-static void call_fault(char **args)
+static struct fault *fault_of(char **args)
 {
     int kind = 0;
 
@@ -76,11 +81,29 @@ static void call_fault(char **args)
     if (f->forever)
         args[1][len - 1] = '\0';
     f->countdown = number_of(args[1]);
+    return f;
+}
+
+static void call_fault(char **args)
+{
+    struct fault *f = fault_of(args);
+
+    f->effect = SHORT;
+    while (f->effect < MEANWHILE &&
+           strcmp(effect_names[f->effect], args[2]) != 0)
+        f->effect++;
+    if (f->effect == MEANWHILE)
+        driver_fail("no such fault");
     f->value = args[3] ? number_of(args[3]) : 0;
-    f->effect = strcmp(args[2], "short") == 0  ? SHORT
-                : strcmp(args[2], "zero") == 0 ? ZERO
-                : strcmp(args[2], "watch") == 0 ? WATCH
-                                                : FAIL;
+}
+
+static void call_meanwhile(char **args)
+{
+    struct fault *f = fault_of(args);
+
+    f->effect = MEANWHILE;
+    f->value = driver_call;
+    f->words = driver_keep(args + 2);
 }
 
 static void call_clear(char **args)
@@ -91,6 +114,7 @@ static void call_clear(char **args)
 
 static const struct call fault_calls[] = {
     { "fault", call_fault },
+    { "meanwhile", call_meanwhile },
     { "clear", call_clear },
     { NULL, NULL },
 };
@@ -100,13 +124,35 @@ __attribute__((constructor)) static void add_calls(void)
     driver_add_calls(fault_calls);
 }
 
+/* Another process, in which nothing fails, makes the call and ends. */
+static void meanwhile(const struct fault *f)
+{
+    long number = f->value;
+    char **words = f->words;
+    int status = 0, err = errno;
+    pid_t child = fork();
+
+    if (child < 0)
+        driver_fail("cannot fork");
+    if (child == 0) {
+        memset(faults, 0, sizeof(faults));
+        driver_make_call(number, words);
+        _exit(0);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (status != 0)
+        _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status)
+                                  : WEXITSTATUS(status));
+    errno = err;
+}
+
 static void say_met(const char *name, enum effect effect, long value,
                     const char *from)
 {
-    static const char *const names[] = { "", "short", "zero", "errno", "watch" };
-
-    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name, names[effect],
-               value, (unsigned long)(from - &__executable_start));
+    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name,
+               effect_names[effect], value,
+               (unsigned long)(from - &__executable_start));
 }
 
 /* What is to happen to this call; says so if it is anything. */
@@ -122,7 +168,9 @@ static enum effect meet(enum kind kind, const char *name, const char *from)
         errno = (int)f->value;
     if (!f->forever)
         f->effect = NONE;
-    return effect;
+    if (effect == MEANWHILE)
+        meanwhile(f);
+    return effect == MEANWHILE ? NONE : effect;
 }
 
 static size_t at_most(size_t len, enum kind kind)
@@ -144,8 +192,7 @@ static size_t at_most(size_t len, enum kind kind)
         case FAIL: return -1;                                                  \
         case ZERO: return 0;                                                   \
         case SHORT: len = at_most(len, kind); break;                           \
-        case NONE:                                                             \
-        case WATCH: break;                                                     \
+        default: break;                                                        \
         }                                                                      \
         return __real_##name args_with;                                        \
     }
@@ -191,8 +238,7 @@ static int cut_vector(const struct iovec *in, int n, enum kind kind,
             n = cut_vector(iov, n, kind, cut);                                 \
             iov = cut;                                                         \
             break;                                                             \
-        case NONE:                                                             \
-        case WATCH: break;                                                     \
+        default: break;                                                        \
         }                                                                      \
         return __real_##name args_with;                                        \
     }
@@ -243,15 +289,20 @@ WRAP_PLAIN(K_RENAME, linkat,
            (from_dir, from, to_dir, to, flags))
 
 WRAP_PLAIN(K_UNLINK, unlink, (const char *path), (path))
+WRAP_PLAIN(K_UNLINK, remove, (const char *path), (path))
 WRAP_PLAIN(K_UNLINK, unlinkat, (int dir, const char *path, int flags),
            (dir, path, flags))
+WRAP_PLAIN(K_LOCK, flock, (int fd, int how), (fd, how))
+WRAP_PLAIN(K_LOCK, lockf, (int fd, int how, off_t len), (fd, how, len))
 
 int __real_close(int fd);
 int __wrap_close(int fd);
 
 int __wrap_close(int fd)
 {
-    enum effect effect = meet(K_CLOSE, "close", CALLER);
+    int mode = fcntl(fd, F_GETFL);
+    int wrote = mode >= 0 && (mode & O_ACCMODE) != O_RDONLY;
+    enum effect effect = wrote ? meet(K_CLOSE, "close", CALLER) : NONE;
     int err = errno;
     int done = __real_close(fd);
 
@@ -273,6 +324,29 @@ static mode_t mode_of(int flags, va_list args)
     return creates ? va_arg(args, mode_t) : 0;
 }
 
+/* What somebody else writes who makes the file first. */
+static void take(int dir, const char *path)
+{
+    long fd = syscall(SYS_openat, dir, path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+
+    if (fd >= 0) {
+        syscall(SYS_write, fd, "taken", 5);
+        syscall(SYS_close, fd);
+    }
+}
+
+static int open_fails(int dir, const char *path, int flags, const char *name,
+                      const char *from)
+{
+    enum effect effect = meet(K_OPEN, name, from);
+
+    if (effect == NONE && (flags & O_CREAT))
+        effect = meet(K_CREATE, name, from);
+    if (effect == TAKEN)
+        take(dir, path);
+    return effect == FAIL;
+}
+
 #define WRAP_OPEN(name)                                                        \
     int __real_##name(const char *path, int flags, ...);                       \
     int __wrap_##name(const char *path, int flags, ...);                       \
@@ -283,7 +357,7 @@ static mode_t mode_of(int flags, va_list args)
         va_start(args, flags);                                                 \
         mode_t mode = mode_of(flags, args);                                    \
         va_end(args);                                                          \
-        return meet(K_OPEN, #name, CALLER) == FAIL                             \
+        return open_fails(AT_FDCWD, path, flags, #name, CALLER)                \
                    ? -1                                                        \
                    : __real_##name(path, flags, mode);                         \
     }
@@ -298,7 +372,7 @@ static mode_t mode_of(int flags, va_list args)
         va_start(args, flags);                                                 \
         mode_t mode = mode_of(flags, args);                                    \
         va_end(args);                                                          \
-        return meet(K_OPEN, #name, CALLER) == FAIL                             \
+        return open_fails(dir, path, flags, #name, CALLER)                     \
                    ? -1                                                        \
                    : __real_##name(dir, path, flags, mode);                    \
     }

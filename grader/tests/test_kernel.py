@@ -168,6 +168,14 @@ def test_vectors_cut_short():
     assert writes(log) == [(0, b"abc")]
 
 
+def test_an_empty_part_of_a_vector_may_point_anywhere():
+    log = Log()
+    log.open("log")
+    log.raw('writev(4</work/log>, [{iov_base=NULL, iov_len=0}, '
+            '{iov_base="ab", iov_len=2}], 2) = 2')
+    assert [data for _, data, *_ in writes(log)] == [b"ab"]
+
+
 def test_an_unknown_size_is_learned_from_lseek():
     log = Log()
     f = log.open("far", "O_WRONLY|O_APPEND")

@@ -518,3 +518,10 @@ def published(*missing):
 ])
 def test_a_name_that_rests_on_another_file(missing, found):
     assert published(*missing) == found
+
+
+def test_a_call_that_has_nothing_to_change():
+    """Syncs are welcome; a write is one too many."""
+    assert codes(appended(sync), promises={}, changes_nothing=["1"]) == []
+    assert codes(appended(write, sync), promises={}, changes_nothing=["1"]) == ["A106"]
+    assert codes(appended(sync, after=(write,)), promises={}, changes_nothing=["1"]) == []

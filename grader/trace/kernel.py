@@ -124,6 +124,11 @@ def _number(value: object) -> int:
     return value.number if isinstance(value, Fd) else value
 
 
+def _is_empty(item: object) -> bool:
+    """A part of a vector that has no bytes may point anywhere."""
+    return isinstance(item, Struct) and plain(item.get("iov_len")) == 0
+
+
 def _open_how(call: Syscall) -> tuple[int, Flags]:
     """Where the path argument stands, and the flags of any kind of open."""
     none = Flags(())
@@ -458,7 +463,8 @@ class _Kernel:
         parts = [source]
         if isinstance(source, Array):
             parts = [plain(item.get("iov_base")) if isinstance(item, Struct)
-                     else item for item in map(plain, source.items)]
+                     else item for item in map(plain, source.items)
+                     if not _is_empty(item)]
         joined, wanted = b"", call.ret
         for part in parts:
             if not isinstance(part, Data):

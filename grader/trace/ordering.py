@@ -17,8 +17,8 @@ from math import inf
 
 from .durability import Durability, NameChange, began, ended
 from .kernel import Trace
-from .ops import (Inode, Link, Mark, Op, Rename, Resize, Sync, SyncAll,
-                  SyncRange, Unseen, Write)
+from .ops import (Create, Inode, Link, Mark, Op, Rename, Resize, Sync,
+                  SyncAll, SyncRange, Unlink, Unseen, Write)
 
 __all__ = ["CannotJudge", "Durability", "Promise", "Violation", "check"]
 
@@ -73,6 +73,7 @@ class Span:
             self.end is None or position <= began(self.end))
 
 
+CHANGES = (Create, Write, Resize, Rename, Link, Unlink)
 Promises = (Mapping[str, Iterable[Promise]]
             | Callable[[str], Iterable[Promise]])
 RestsOn = Callable[[bytes], Iterable[Promise]]
@@ -83,7 +84,8 @@ def check(trace: Trace, promises: Promises | None = None, *,
           must_sync_in: Iterable[str] = (),
           sync_bound: Mapping[str, int] | None = None,
           in_one_step: Iterable[str] = (),
-          rests_on: Mapping[str, RestsOn] | None = None
+          rests_on: Mapping[str, RestsOn] | None = None,
+          changes_nothing: Iterable[str] = ()
           ) -> list[Violation | CannotJudge]:
     """All that is wrong, in log order, each mistake once.
 
@@ -100,6 +102,7 @@ def check(trace: Trace, promises: Promises | None = None, *,
     judge.sync_bounds(sync_bound or {})
     judge.in_one_step(in_one_step)
     judge.rests_on(rests_on or {})
+    judge.changes_nothing(frozenset(changes_nothing))
     return sorted(judge.unjudged + judge.violations, key=lambda f: began(
         f.op if isinstance(f, CannotJudge) else f.mark or f.culprit))
 
@@ -504,3 +507,14 @@ class _Judge:
         if change and self.durable.name_fate(change).since >= at:
             return "has a name that is not durable"
         return None
+
+    def changes_nothing(self, ids: frozenset[str]) -> None:
+        """A106: a call that finds what it was to make makes it again."""
+        for op in self.trace.ops:
+            span = self.span_of(op) if isinstance(op, CHANGES) else None
+            if span and span.id in ids:
+                self.report(op, rule="changes-nothing", code="A106",
+                            inode=op.inode, path=op.inode.name, promise=None,
+                            mark=span.end, culprit=op, related=(),
+                            explanation=f"{span.function}() changes the disk "
+                            "though all that it is to store is there")

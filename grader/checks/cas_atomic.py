@@ -1,0 +1,369 @@
+"""Checks of how the store writes: in one step, beside other processes, on a bad day."""
+
+import errno
+
+from ..result import Finding
+from ..run import Failed, Run, Script
+from ..tracing import Promise, trace
+from . import check
+from .cas_store import (
+    HELLO, STORE, name_of, new_objects, only, path_of, wrong_store,
+)
+from .returns import errno_name, wrong_return
+
+LARGE = b"large " * 800
+# Places in cas_store() at which another process may come in between.
+BETWEEN = ("create", "lock", "write", "sync", "close", "rename")
+
+
+def _temps(session, store: str) -> list[str]:
+    folder = session.folder / store
+    return sorted(path.name for path in folder.glob(".tmp-*")) if folder.is_dir() else []
+
+
+@check("stores-and-loads")
+def gives_the_name_in_one_step(run: Run):
+    """An object has its name with all its bytes, or not at all.
+
+    No byte is written to a file that stands under a hash. Write beside it, then rename;
+    or link, or whatever else makes a name in one step.
+    """
+    yield from only(new_objects(run), "A104")
+
+
+def _duplicates(run: Run):
+    """The trace of storing what is there: ours, and what another left unsynced."""
+    if "duplicates" not in run.memo:
+        script = Script()
+        script.call("cas_open", 0, STORE)
+        script.call("cas_store", 0, HELLO)
+        again = script.call("cas_store", 0, HELLO)
+        script.call("put", path_of(LARGE), LARGE)
+        others = script.call("cas_store", 0, LARGE)
+        script.call("cas_close", 0)
+        promises = {again: [Promise(path_of(HELLO))], others: [Promise(path_of(LARGE))]}
+        _, run.memo["duplicates"] = trace(
+            run, script, files={f"{STORE}/notes": b""}, promises=promises,
+            changes_nothing=(again, others),
+        )
+    return run.memo["duplicates"]
+
+
+@check("stores-and-loads")
+def writes_no_duplicate(run: Run):
+    """Storing what is there already writes nothing.
+
+    No write, no new file, no rename; so that it also works where not one byte more can
+    be written.
+    """
+    yield from only(_duplicates(run), "A106")
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("limit", "fsize", 0)
+    again = script.call("cas_store", 0, HELLO)
+    session = run.drive(script, files={path_of(HELLO): HELLO}, variant="plain")
+    yield from wrong_store(run, session, again, HELLO, "A106", "for a duplicate on a full disk")
+
+
+@check("writes-no-duplicate")
+def syncs_a_duplicate(run: Run):
+    """A duplicate is as durable as a new object before cas_store() returns.
+
+    Another process may have written and named it a moment ago, and died before it could
+    sync. So the object is synced, and the directory.
+    """
+    yield from (finding for finding in _duplicates(run) if finding.code.startswith("D"))
+
+
+# Other processes: each comes in between two calls of the one that stores, and ends.
+
+
+def _between(run: Run, *call):
+    """Stores LARGE once for each place while another process makes `call`.
+
+    Yields the place, the session, the store's name, and the two calls' numbers.
+    """
+    script, cases = Script(), []
+    for i, place in enumerate(BETWEEN):
+        store = f"store-{i}"
+        script.call("cas_open", i, store)
+        words = [str(word).format(i=i, other=i + 8, store=store) for word in call]
+        other = script.call("meanwhile", place, 1, *words)
+        stored = script.call("cas_store", i, LARGE)
+        script.call("clear")
+        cases.append((place, store, other, stored))
+    session = run.drive(script, seconds=5)
+    for place, store, other, stored in cases:
+        if session[stored].faults:
+            yield place, session, store, other, stored
+
+
+def _first_trouble(run: Run, code: str, between, who: str):
+    """The first place at which one of the two processes fails, or leaves something."""
+    for place, session, store, other, stored in between:
+        fault = session[stored].faults[0]
+        when = f"when {who}, just before the {fault.call}() of the one that stores"
+        found = [
+            *wrong_return(run, session[other], 0, code, f"in the other process ({when})"),
+            *wrong_store(run, session, stored, LARGE, code, when, store),
+        ]
+        if not found and _temps(session, store):
+            found = [Finding(code, f"{when}: {_temps(session, store)[0]} is left in {store}/")]
+        if found:
+            yield run.at_fault(found[0], fault)
+            return
+
+
+@check("stores-and-loads")
+def lets_two_store_the_same(run: Run):
+    """Two processes may store the same bytes at the same time.
+
+    Whatever the one has done when the other comes in, both succeed, the object is whole,
+    and no temp file is left.
+    """
+    between = _between(run, "cas_store", "{i}", "x" + LARGE.hex())
+    yield from _first_trouble(run, "A107", between, "another process stored the same bytes")
+
+
+@check("lets-two-store-the-same")
+def takes_no_file_of_another(run: Run):
+    """A temp file that somebody else made is never written to.
+
+    Here the name that you are about to use is taken at the last moment. Only O_EXCL
+    tells you; then take another name, or fail.
+    """
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("fault", "create", 1, "taken")
+    stored = script.call("cas_store", 0, LARGE)
+    session = run.drive(script)
+    if not session[stored].faults:
+        return
+    fault = session[stored].faults[0]
+    held = [session.file(f"{STORE}/{path.name}") for path in (session.folder / STORE).iterdir()]
+    if b"taken" not in held:
+        message = f"{fault.call}() used a temp file that another process had made in the meantime"
+        yield run.at_fault(Finding("A108", message), fault)
+    elif session[stored]["ret"] == 0:
+        yield from wrong_store(run, session, stored, LARGE, "A108", "when its temp name was taken")
+
+
+@check("stores-and-loads")
+def removes_what_a_crash_left(run: Run):
+    """cas_open() removes what a crash left, and nothing else.
+
+    Leftovers are regular files whose names begin with .tmp-. Objects stay, and so does
+    what is no regular file. Two processes may clean up at the same time.
+    """
+    dead = [f"{STORE}/.tmp-{name}" for name in ("dead", name_of(HELLO), "", "1", "2", "3")]
+    stay = [path_of(HELLO), f"{STORE}/.tmpx", f"{STORE}/tmp-x", f"{STORE}/notes"]
+    script = Script()
+    script.call("make", "dir", f"{STORE}/.tmp-dir")
+    for place in ("unlink", "lock"):
+        script.call("meanwhile", place, 1, "cas_open", 1, STORE)
+    opened = script.call("cas_open", 0, STORE)
+    session = run.drive(script, files={name: HELLO for name in dead + stay})
+    when = "where another process cleans up too" if session[opened].faults else "on leftovers"
+    yield from wrong_return(run, session[opened], 0, "R306", when)
+    left = [name for name in dead if session.file(name) is not None]
+    gone = [name for name in stay if session.file(name) is None]
+    if left:
+        yield run.at_function(Finding("R306", f"{left[0]} is still there after cas_open()"), "cas_open")
+    if gone:
+        yield run.at_function(Finding("R306", f"cas_open() removed {gone[0]}"), "cas_open")
+
+
+@check("removes-what-a-crash-left", "lets-two-store-the-same")
+def leaves_a_live_writer_alone(run: Run):
+    """A process that starts leaves the files of live writers alone.
+
+    Whatever the writer has done when another process opens the store, both succeed: in
+    the moment between the writer's open and its lock too, and until its rename is done.
+    """
+    between = _between(run, "cas_open", "{other}", "{store}")
+    yield from _first_trouble(run, "A109", between, "another process opened the store")
+
+
+# Faults: the calls below fail, or do less than they were asked, for real.
+
+
+@check("stores-and-loads")
+def writes_every_byte(run: Run):
+    """A write that stops half way is continued.
+
+    One that is interrupted is tried again. One that takes no byte at all ends in an
+    error, not in an endless loop.
+    """
+    cases = (
+        ("1 short 1", "F101", "took 1 byte"), ("1+ short 700", "F101", "took 700 bytes at a time"),
+        (f"1 errno {errno.EINTR}", "F102", "was interrupted (EINTR)"),
+    )
+    script, calls = Script(), []
+    for i, (fault, code, what) in enumerate(cases):
+        script.call("cas_open", i, f"store-{i}")
+        script.call("fault", "write", *fault.split())
+        calls.append((script.call("cas_store", i, LARGE), code, what))
+        script.call("clear")
+    session = run.drive(script)
+    for i, (number, code, what) in enumerate(calls):
+        for fault in session[number].faults[:1]:
+            when = f"though {fault.call}() {what}"
+            found = wrong_store(run, session, number, LARGE, code, when, f"store-{i}")
+            yield from (run.at_fault(finding, fault) for finding in found)
+    yield from _zero_write(run)
+
+
+def _zero_write(run: Run):
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("fault", "write", "1+", "zero")
+    stored = script.call("cas_store", 0, LARGE)
+    try:
+        session = run.drive(script, seconds=5)
+    except Failed as failed:
+        if failed.findings[0].code not in ("S101", "S102"):
+            raise
+        message = "cas_store() never returns when write() keeps returning 0"
+        yield run.at_function(Finding("F106", message), "cas_store")
+        return
+    if session[stored].faults and session[stored]["ret"] >= 0:
+        message = "cas_store() returned 0 though write() took no byte"
+        yield run.at_fault(Finding("F106", message), session[stored].faults[0])
+
+
+TEMP_FAULTS = (
+    ("write", "1", errno.ENOSPC, "F103"), ("write", "1+", errno.EIO, "F103"),
+    ("sync", "1", errno.EIO, "F104"),  # where another sync follows, that of the name
+    ("close", "1", errno.EIO, "F108"),
+    ("rename", "1", errno.EIO, "F108"), ("create", "1", errno.ENOSPC, "F108"),
+)
+
+
+@check("stores-and-loads")
+def leaves_nothing_after_a_failure(run: Run):
+    """A temp file that fails is reported and removed, and that is all.
+
+    A full disk, a write, a sync, a close or a rename that fails: the call returns that
+    errno, gives no name, leaves no .tmp- file, and the next call works.
+    """
+    script, calls = Script(), []
+    script.call("cas_open", 15, "warm-up")
+    script.call("cas_store", 15, HELLO)
+    before = script.call("fds")
+    faults = [fault for fault in TEMP_FAULTS if fault[0] != "sync" or _syncs(run) > 1]
+    for i, (kind, at, error, code) in enumerate(faults):
+        script.call("cas_open", i, f"store-{i}")
+        script.call("fault", kind, at, "errno", error)
+        failed = script.call("cas_store", i, LARGE)
+        script.call("clear")
+        again = script.call("cas_store", i, LARGE)
+        closed = script.call("cas_close", i)
+        calls.append((f"store-{i}", failed, again, closed, error, code))
+    after = script.call("fds")
+    session = run.drive(script)
+    for case in calls:
+        if session[case[1]].faults:
+            yield from _after_failure(run, session, *case)
+    if session[after]["open"] > session[before]["open"]:
+        message = "a cas_store() that fails leaves a descriptor open"
+        yield run.at_function(Finding("F109", message), "cas_store")
+    yield from _real_limit(run)
+
+
+def _after_failure(run: Run, session, store, failed, again, closed, error, code):
+    reply, fault = session[failed], session[failed].faults[-1]
+    what = f"{fault.call}() failed ({errno.errorcode[error]})"
+    found = list(wrong_return(run, reply, -error, code, f"though {what}"))
+    if not found and reply.bytes("name") != b"untouched":
+        found = [run.at_fault(Finding("O304", f"cas_store() gave a name though {what}"), fault)]
+    if not found and _temps(session, store):
+        message = f"{what}, and {_temps(session, store)[0]} is still there"
+        found = [run.at_fault(Finding("F121", message), fault)]
+    # What was synced with everything else cannot be told from the temp file alone.
+    if not found and fault.call not in ("sync", "syncfs"):
+        found = list(wrong_store(run, session, again, LARGE, "F122", f"after {what}", store))
+        found = found or list(wrong_return(run, session[closed], 0, "F122", f"after {what}"))
+    yield from found[:1]
+
+
+def _real_limit(run: Run):
+    """A limit on a file's size: the kernel writes what fits, then fails with EFBIG.
+
+    It reaches programs whose writes pass through stdio or a C++ stream as well.
+    """
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("limit", "fsize", 1000)
+    failed = script.call("cas_store", 0, LARGE)
+    good = script.call("cas_store", 0, HELLO)
+    # Not the checked build: the sanitizers write files of their own.
+    session = run.drive(script, variant="plain")
+    when = "where a write was cut short by a full disk and then failed (EFBIG)"
+    if session[failed]["ret"] >= 0:
+        yield from wrong_return(run, session[failed], -errno.EFBIG, "F103", when)
+    elif _temps(session, STORE):
+        message = f"{_temps(session, STORE)[0]} is still there, {when}"
+        yield run.at_function(Finding("F121", message), "cas_store")
+    else:
+        yield from wrong_store(run, session, good, HELLO, "F122", f"after a failure, {when}")
+
+
+def _syncs(run: Run) -> int:
+    """How many syncs storing a new object makes: the last is that of its name."""
+    if "syncs" not in run.memo:
+        script = Script()
+        script.call("cas_open", 0, STORE)
+        script.call("fault", "sync", "1+", "watch")
+        stored = script.call("cas_store", 0, LARGE)
+        run.memo["syncs"] = len(run.drive(script)[stored].faults)
+    return run.memo["syncs"]
+
+
+@check("stores-and-loads")
+def stops_after_a_failed_directory_sync(run: Run):
+    """A failed sync of what has its name poisons the store.
+
+    The directory, or an object that was already there: what the disk now holds, nobody
+    knows, and the next sync may return 0 all the same. Every later call returns that
+    first error, until the store is closed and opened again.
+    """
+    cases = [("a new object", b"new", _syncs(run))] if _syncs(run) else []
+    for what, data, at in (*cases, ("an object that was there", HELLO, "1+")):
+        script = Script()
+        script.call("cas_open", 0, STORE)
+        script.call("cas_store", 0, HELLO)
+        script.call("fault", "sync", at, "errno", errno.EIO)
+        failed = script.call("cas_store", 0, data)
+        script.call("clear")
+        later = [
+            script.call("cas_store", 0, HELLO), script.call("cas_store", 0, data),
+            script.call("cas_load", 0, name_of(HELLO).encode()), script.call("cas_close", 0),
+        ]
+        script.call("cas_open", 0, STORE)
+        again = script.call("cas_store", 0, data)
+        session = run.drive(script)
+        found = list(_poisoned(run, session, failed, later, what))
+        found = found or list(wrong_store(run, session, again, data, "F105", "after it was opened again"))
+        if found:
+            yield from found
+            return
+
+
+def _poisoned(run: Run, session, failed, later, what: str):
+    reply = session[failed]
+    if not reply.faults:
+        return
+    fault = reply.faults[-1]
+    found = list(wrong_return(run, reply, -errno.EIO, "F104", f"though the sync of {what} failed (EIO)"))
+    if found:
+        yield from found
+        return
+    for number in later:
+        got = session[number]["ret"]
+        if got != -errno.EIO:
+            message = (
+                f"the sync of {what} failed; a later {session[number].call}() returned "
+                f"{errno_name(got)} and not that first error, {errno_name(-errno.EIO)}"
+            )
+            yield run.at_fault(Finding("F105", message), fault)
+            return

@@ -1,0 +1,130 @@
+/*
+ * Calls of w13/cas_store.h.
+ * SPDX-License-Identifier: MIT
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "driver.h"
+#include "w13/cas_store.h"
+
+enum { HANDLES = 16 };
+
+static struct cas stores[HANDLES];
+
+static struct cas *store_of(const char *arg)
+{
+    long i = number_of(arg);
+
+    if (i < 0 || i >= HANDLES)
+        driver_fail("no such handle");
+    return &stores[i];
+}
+
+/* A name that the student wrote: at most 64 characters of it, as bytes, and
+ * whether a NUL follows them. */
+static void reply_name(const char *name)
+{
+    reply_bytes("name", (const uint8_t *)name, strnlen(name, CAS_NAME_BYTES));
+}
+
+/* cas_name BYTES */
+static void call_name(char **args)
+{
+    char name[CAS_NAME_BYTES] = "";
+    size_t len;
+    uint8_t *bytes = bytes_of(args[0], &len);
+
+    reply(" ret=%d", cas_name(len ? bytes : NULL, len, name));
+    reply_name(name);
+    free(bytes);
+}
+
+/* cas_open HANDLE DIR */
+static void call_open(char **args)
+{
+    struct cas *store = store_of(args[0]);
+
+    /* Whatever stands in the struct before must not matter. */
+    memset(store, 0x5A, sizeof(*store));
+    reply(" ret=%d", cas_open(store, args[1]));
+}
+
+static void store_bytes(const char *handle, const void *data, size_t len)
+{
+    char name[CAS_NAME_BYTES] = "untouched";
+    int ret = cas_store(store_of(handle), data, len, name);
+
+    reply(" ret=%d", ret);
+    reply_name(name);
+}
+
+/* cas_store HANDLE BYTES */
+static void call_store(char **args)
+{
+    size_t len;
+    uint8_t *bytes = bytes_of(args[1], &len);
+
+    store_bytes(args[0], len ? bytes : NULL, len);
+    free(bytes);
+}
+
+/* cas_store_zeros HANDLE LEN: that many zero bytes. */
+static void call_store_zeros(char **args)
+{
+    size_t len = (size_t)number_of(args[1]);
+    void *zeros = mmap(NULL, len, PROT_READ,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (zeros == MAP_FAILED)
+        driver_fail("out of memory");
+    store_bytes(args[0], zeros, len);
+    munmap(zeros, len);
+}
+
+/* cas_load HANDLE NAME, where NAME is given as bytes. */
+static void call_load(char **args)
+{
+    static char untouched;
+    size_t name_len, len = 12345;
+    uint8_t *bytes = bytes_of(args[1], &name_len);
+    char *name = malloc(name_len + 1);
+    void *data = &untouched;
+
+    if (!name)
+        driver_fail("out of memory");
+    memcpy(name, bytes, name_len);
+    name[name_len] = '\0';
+    int ret = cas_load(store_of(args[0]), name, &data, &len);
+    reply(" ret=%d", ret);
+    if (ret == CAS_OK && data != NULL && data != &untouched) {
+        reply_bytes("data", data, len);
+        free(data);
+    } else {
+        reply(" wrote=%d", data != &untouched || len != 12345);
+    }
+    free(name);
+    free(bytes);
+}
+
+/* cas_close HANDLE */
+static void call_close(char **args)
+{
+    reply(" ret=%d", cas_close(store_of(args[0])));
+}
+
+static const struct call calls[] = {
+    { "cas_name", call_name },
+    { "cas_open", call_open },
+    { "cas_store", call_store },
+    { "cas_store_zeros", call_store_zeros },
+    { "cas_load", call_load },
+    { "cas_close", call_close },
+    { NULL, NULL },
+};
+
+__attribute__((constructor)) static void add_calls(void)
+{
+    driver_add_calls(calls);
+}
