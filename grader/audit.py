@@ -15,7 +15,8 @@ from . import course, result
 from .build import run_commands
 from .graph import LessonGraph
 from .mutants import Mutant, mutants, stage_mutant, stage_variant, variants
-from .run import Run
+from .result import Finding
+from .run import Run, read_regular
 
 BEGIN = "<!-- audit: written by make grade-the-grader -->\n"
 END = "<!-- /audit -->"
@@ -55,33 +56,45 @@ def _plain_trace(run: Run) -> bool:
 
 
 def _grade(lesson_id: str, stage_into):
+    """The findings, what did not pass, our errors, and the source lines found fault with;
+    then whether each of the plain checks would have seen something."""
     graph = LessonGraph(course.find(lesson_id), stage_into)
     try:
-        graded = graph.all()
-        failed = {check.id for check in graded.checks if check.status == result.FAILED}
-        by_output = bool(failed & set(PLAIN_OUTPUT))
-        return graded, by_output, "builds" not in failed and _plain_trace(graph.run)
+        checks = graph.all().checks
+        findings = [finding for check in checks for finding in check.findings]
+        lines = [(finding.code, _source_line(graph.run, finding)) for finding in findings]
+        wrong = [check.id for check in checks if check.status != result.PASSED]
+        errors = [check.detail for check in checks if check.status == result.GRADER_ERROR]
+        by_output = bool(set(wrong) & set(PLAIN_OUTPUT))
+        by_trace = "builds" not in wrong and _plain_trace(graph.run)
+        return lines, wrong, errors, (by_output, by_trace)
     finally:
         graph.close()
 
 
+def _source_line(run: Run, finding: Finding) -> str:
+    source = read_regular(run.sandbox.tree / "lesson" / finding.file) if finding.line else None
+    return source.decode(errors="replace").splitlines()[finding.line - 1] if source else ""
+
+
 def audit_mutant(mutant: Mutant) -> Outcome:
-    graded, by_output, by_trace = _grade(mutant.lesson, lambda dest: stage_mutant(mutant, dest))
-    codes = [finding.code for check in graded.checks for finding in check.findings]
-    errors = [c.detail for c in graded.checks if c.status == result.GRADER_ERROR]
-    caught = ("error" if errors else "right" if mutant.finding in codes
-              else "other" if codes else "missed")
-    detail = "; ".join(errors) or ", ".join(codes)
-    return Outcome(mutant.name, mutant.lesson, caught, by_output, by_trace, detail)
+    """Caught is caught with its finding, and in its line where the mutant names one."""
+    lines, _, errors, plain = _grade(mutant.lesson, lambda dest: stage_mutant(mutant, dest))
+    right = [line for code, line in lines if code == mutant.finding]
+    if mutant.line:
+        right = [line for line in right if mutant.line in line]
+    caught = "error" if errors else "right" if right else "other" if lines else "missed"
+    detail = "; ".join(errors or [f"{code} in: {line.strip()}" for code, line in lines])
+    return Outcome(mutant.name, mutant.lesson, caught, *plain, detail)
 
 
 def audit_variant(path) -> Outcome:
-    graded, by_output, by_trace = _grade(path.parent.name, lambda dest: stage_variant(path, dest))
-    errors = [c.detail for c in graded.checks if c.status == result.GRADER_ERROR]
-    wrong = [c.id for c in graded.checks if c.status != result.PASSED]
+    """Passed is every check passed, and so every point."""
+    lesson = path.parent.name
+    lines, wrong, errors, plain = _grade(lesson, lambda dest: stage_variant(path, dest))
     caught = "error" if errors else "failed" if wrong else "passed"
-    name = f"{path.parent.name}/{path.name}"
-    return Outcome(name, path.parent.name, caught, by_output, by_trace, "; ".join(errors or wrong))
+    detail = "; ".join(errors or wrong + [code for code, _ in lines])
+    return Outcome(f"{lesson}/{path.stem}", lesson, caught, *plain, detail)
 
 
 def audit(only=()) -> tuple[list[Outcome], list[Outcome]]:

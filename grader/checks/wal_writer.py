@@ -451,37 +451,44 @@ def reports_a_failed_close(run: Run):
 
 
 def _appends(run: Run):
-    """The trace of two new logs that get records in turn; traced once for several checks.
+    """What the traces of appends show; traced once for several checks.
 
-    Small records, large ones, and one that takes several writes.
+    First four small records. Then, if nothing is wrong with those, two new logs in turn:
+    small records, large ones, and one that takes several writes.
     """
     if "appends" not in run.memo:
         rng = run.rng("traced")
-        sizes = [random_record(rng) for _ in range(8)]
-        sizes += [(SET, b"k", rng.randbytes(n)) for n in (4_000, 9_000, 65_535)]
-        sizes += [random_record(rng) for _ in range(30)]
-        script, promises = Script(), {}
-
-        def call(name, handle, *args, what="both"):
-            promises[script.call(name, handle, *args)] = [Promise(names[handle], what)]
-
-        names = (f"deep/er/{LOG}", f"deep/{OTHER}")
-        for handle, name in enumerate(names):
-            call("wal_open", handle, name, what="name")
-        for record in FOUR:
-            call("wal_append", 0, *record)
-        for i, record in enumerate(sizes):
-            call("wal_append", i % 2, *record)
-        script.call("fault", "write", 1, "short", 5)
-        call("wal_append", 0, *FIRST)
-        script.call("clear")
-        for handle in (0, 1):
-            call("wal_close", handle)
-        _, run.memo["appends"] = trace(
-            run, script, files={"deep/er/x": b"", "deep/x": b""}, promises=promises,
-            append_only=names, syncs_at_most={"wal_append": 4}, must_sync_in=("wal_close",),
-        )
+        mixed = [random_record(rng) for _ in range(8)]
+        mixed += [(SET, b"k", rng.randbytes(n)) for n in (4_000, 9_000, 65_535)]
+        mixed += [random_record(rng) for _ in range(30)]
+        few = [(0, record) for record in FOUR]
+        many = few + [(i % 2, record) for i, record in enumerate(mixed)]
+        run.memo["appends"] = _traced(run, few) or _traced(run, many)
     return run.memo["appends"]
+
+
+def _traced(run: Run, appends):
+    """The findings of a trace of these (handle, record), the last of them cut short once."""
+    names = (f"deep/er/{LOG}", f"deep/{OTHER}")
+    script, promises = Script(), {}
+
+    def call(name, handle, *args, what="both"):
+        promises[script.call(name, handle, *args)] = [Promise(names[handle], what)]
+
+    for handle, name in enumerate(names):
+        call("wal_open", handle, name, what="name")
+    for handle, record in appends:
+        call("wal_append", handle, *record)
+    script.call("fault", "write", 1, "short", 5)
+    call("wal_append", 0, *FIRST)
+    script.call("clear")
+    for handle in (0, 1):
+        call("wal_close", handle)
+    _, findings = trace(
+        run, script, files={"deep/er/x": b"", "deep/x": b""}, promises=promises,
+        append_only=names, syncs_at_most={"wal_append": 4}, must_sync_in=("wal_close",),
+    )
+    return findings
 
 
 def _only(findings, *codes):

@@ -278,3 +278,11 @@ def test_round_trip(args, ret, pid):
     assert isinstance(call, Syscall)
     assert (call.pid, call.args, call.ret) == \
         (pid, tuple(value for value, _ in args), ret)
+
+
+def test_a_process_killed_as_it_enters_a_call():
+    """strace has seen the stop, and the process is gone before it can be asked."""
+    events = parse(["7  write(3</w/f>, \"x\", 1) = 1\n", "7  ???( <unfinished ...>\n",
+                    "7  +++ killed by SIGKILL +++\n"])
+    assert [type(event).__name__ for event in events] == ["Syscall", "Syscall", "Killed"]
+    assert (events[1].name, events[1].args, events[1].exited) == ("???", (), None)
