@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..result import Finding
 from ..run import Run, Script
 from . import check
-from .anchor_format import BLOCKED, HEAD_VALID, LAST_ID, PENDING, Record, cosign, recover, seal
+from .anchor_format import HEAD_VALID, LAST_ID, PENDING, Record, cosign, recover, seal
 from .anchor_storage import files_differ, inside, standing, world, wrong_return
 
 NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")

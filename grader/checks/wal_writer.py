@@ -475,14 +475,15 @@ def _traced(run: Run, appends):
     def call(name, handle, *args, what="both"):
         promises[script.call(name, handle, *args)] = [Promise(names[handle], what)]
 
-    for handle, name in enumerate(names):
-        call("wal_open", handle, name, what="name")
+    handles = sorted({handle for handle, _ in appends})
+    for handle in handles:
+        call("wal_open", handle, names[handle], what="name")
     for handle, record in appends:
         call("wal_append", handle, *record)
     script.call("fault", "write", 1, "short", 5)
     call("wal_append", 0, *FIRST)
     script.call("clear")
-    for handle in (0, 1):
+    for handle in handles:
         call("wal_close", handle)
     _, findings = trace(
         run, script, files={"deep/er/x": b"", "deep/x": b""}, promises=promises,
