@@ -1,0 +1,42 @@
+"""Builds the crash lab's programs from grader/crashlab, each of them once."""
+
+import os
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from ..course import HERE, ROOT
+from ..errors import GraderError
+
+SOURCES = HERE / "crashlab"
+LIBRARY = ("ops.c", "digest.c", "model.c", "disk.c", "search.c", "sweep.c")
+FLAGS = ["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
+
+
+@cache
+def program(checked: bool = False) -> Path:
+    """The command crashlab; `checked` with AddressSanitizer and UBSan."""
+    name, more = ("crashlab", [])
+    if checked:
+        name, more = ("crashlab-checked", ["-fsanitize=address,undefined", "-fno-sanitize-recover"])
+    sources = [*LIBRARY, "print.c", "explore.c", "main.c"]
+    return build(ROOT / "build" / name, [SOURCES / source for source in sources], more)
+
+
+def build(dest: Path, sources: list[Path], more=()) -> Path:
+    """Compiles `sources` to `dest`, unless that is newer than all of grader/crashlab."""
+    newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
+    if dest.exists() and dest.stat().st_mtime > newest:
+        return dest
+    dest.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
+        made = Path(folder, dest.name)
+        done = subprocess.run(
+            ["gcc", *FLAGS, *more, *map(str, sources), "-o", str(made)],
+            capture_output=True, text=True, check=False,
+        )
+        if done.returncode:
+            raise GraderError(f"the crash lab does not compile: {done.stderr[:500]}")
+        os.replace(made, dest)
+    return dest
