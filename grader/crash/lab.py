@@ -11,6 +11,8 @@ from ..errors import GraderError
 
 SOURCES = HERE / "crashlab"
 LIBRARY = ("ops.c", "digest.c", "model.c", "disk.c", "search.c", "sweep.c")
+SERVER_NAMES = ("serve_run", "serve_say", "ops_parse", "ops_free")
+SERVER_HEADERS = ("serve.h", "search.h", "model.h", "ops.h")
 FLAGS = ["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
 
 
@@ -22,6 +24,20 @@ def program(checked: bool = False) -> Path:
         name, more = ("crashlab-checked", ["-fsanitize=address,undefined", "-fno-sanitize-recover"])
     sources = [*LIBRARY, "print.c", "explore.c", "main.c"]
     return build(ROOT / "build" / name, [SOURCES / source for source in sources], more)
+
+
+@cache
+def server() -> Path:
+    """The fork server, to be linked with a student's program: one object file that
+    shows only the names of its header, so that no name of a student's can clash."""
+    sources = [SOURCES / name for name in (*LIBRARY, "print.c", "serve.c")]
+    dest = ROOT / "build" / "serve.o"
+    build(dest, sources, ["-r", "-nostdlib"])
+    keep = [word for name in SERVER_NAMES for word in ("-G", name)]
+    done = subprocess.run(["objcopy", *keep, str(dest)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GraderError(f"objcopy: {done.stderr.strip()}")
+    return dest
 
 
 def build(dest: Path, sources: list[Path], more=()) -> Path:
