@@ -40,4 +40,4 @@ def check(*needs: str):
     return register
 
 
-from . import common, wal_record, wal_recovery, wal_writer  # noqa: E402,F401  they register
+from . import common, log_crash, wal_record, wal_recovery, wal_writer  # noqa: E402,F401  they register

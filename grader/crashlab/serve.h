@@ -27,7 +27,7 @@
 #include "search.h"
 
 enum {
-    SERVE_SHOWN_BYTES = 4096,
+    SERVE_SHOWN_BYTES = 16384,
     SERVE_REPORT_BYTES = 1 << 20, /* what a check may say of one disk */
     SERVE_KILLED_MAX = 5, /* children that hang before the server gives up */
 };

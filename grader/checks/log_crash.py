@@ -1,0 +1,151 @@
+"""The crash check of the log: every disk that a power loss could leave, tried."""
+
+from dataclasses import dataclass
+
+from ..course import find
+from ..crash import verdict
+from ..crash.explore import PROFILES, Exploration, Tried, reference_server, students_server
+from ..crash.log import LOG, Case, Promise, Recovering, broken_promise, recovering
+from ..crash.ops import OpsFile, write_ops
+from ..errors import CannotJudge
+from ..result import Finding
+from ..run import Run, Script
+from ..trace.ops import Mark
+from ..tracing import replayed_run
+from . import check
+from .wal_format import DEL, SET, encode
+
+FOUR = ((SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b""))
+# One that crosses a block boundary, so that its parts can be lost apart, and one behind it.
+LARGE = (SET, b"large", b"\xa5" * 4200)
+MORE = (SET, b"after", b"all")
+TORN = encode(SET, b"torn", b"tail")[:-5]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a program does, and what each of its calls promises on 0."""
+
+    script: Script
+    files: dict[str, bytes]
+    attempted: tuple
+    promises: dict[int, int]  # by number of the call: records that are then durable
+
+
+def _scenario(attempted, promised, *calls, files=None) -> Scenario:
+    """`calls` are the driver's, or a record to append. `promised` records stand in
+    the log when the first call has returned."""
+    script, promises = Script(), {}
+    for call in calls:
+        if isinstance(call[0], str):
+            number = script.call(*call)
+        else:
+            number = script.call("wal_append", 0, *call)
+            promised += 1
+        if call[0] != "put":
+            promises[number] = promised
+    return Scenario(script, files or {}, tuple(attempted), promises)
+
+
+def _log(records, tail=b"") -> bytes:
+    return b"".join(encode(*record) for record in records) + tail
+
+
+OPEN, CLOSE, RECOVER = ("wal_open", 0, LOG), ("wal_close", 0), ("wal_recover", LOG)
+
+
+def _scenarios(recovers: bool):
+    """For a lesson that `recovers`, what recovery does is tried as well."""
+    new = (*FOUR, LARGE, MORE)
+    yield "a new log", _scenario(new, 0, OPEN, *new, CLOSE)
+    if not recovers:
+        left = FOUR[:2]
+        yield "a log that a killed process left", _scenario(
+            (*left, *FOUR[2:]), 0, ("put", LOG, _log(left)), OPEN, *FOUR[2:], CLOSE
+        )
+        return
+    torn = _log(FOUR, TORN)
+    yield "a torn tail", _scenario(
+        (*FOUR, MORE), 4, RECOVER, OPEN, MORE, CLOSE, files={LOG: torn}
+    )
+    yield "a torn tail that a killed process left", _scenario(
+        (*FOUR, MORE), 4, ("put", LOG, torn), RECOVER, OPEN, MORE, CLOSE
+    )
+
+
+@check("syncs-before-it-returns", "syncs-the-directory", "cuts-a-torn-tail", "lets-the-next-append-work")
+def survives_every_crash(run: Run):
+    """No power loss, at any moment, takes what was promised.
+
+    Your program runs once, traced. From the trace follows every disk that a power loss
+    at any moment could leave; on each of them the log is recovered. What wal_append() had
+    acknowledged must be there, what is there must be a prefix of what was appended,
+    recovering again must change nothing, and the next append must work.
+    """
+    recovers = "recovery" in run.lesson.driver
+    server = students_server(run) if recovers else reference_server(run, find("w10-l03"))
+    calls, summary = recovering(LOG), []
+    for name, scenario in _scenarios(recovers):
+        _, ops_file = _traced(run, scenario, stacks=False)
+        for profile in PROFILES:
+            explored = server.explore(ops_file, calls.script, profile)
+            if _broken(scenario, ops_file, explored, calls):
+                yield _counterexample(run, server, scenario, profile, calls, name)
+                return
+            summary.append(f"{name} ({profile}): {explored.summary}")
+    run.notes["survives-every-crash"] = "; ".join(summary)
+
+
+def _traced(run: Run, scenario: Scenario, stacks: bool):
+    session, replayed = replayed_run(run, scenario.script, scenario.files, stacks)
+    root = f"{run.sandbox.inside}/{session.folder.name}"
+    ops_file = write_ops(replayed, root, scenario.files, lambda mark: _promise(scenario, mark))
+    if ops_file.unseen:
+        raise CannotJudge(f"the program used {ops_file.unseen[0]}, which a trace does not show")
+    return replayed, ops_file
+
+
+def _promise(scenario: Scenario, mark: Mark) -> str | None:
+    """The number of the call, if the mark says that it returned 0 and promises."""
+    words = mark.text.split()
+    if words[0] == "<" and "ret=0" in words and int(words[1]) in scenario.promises:
+        return words[1]
+    return None
+
+
+def _case(scenario: Scenario, ops_file: OpsFile, tried: Tried, calls: Recovering) -> Case:
+    acknowledged = [
+        scenario.promises[int(op.text.split()[1])] for op in ops_file.calls.values()
+        if isinstance(op, Mark) and op.call.entered <= tried.point
+    ]
+    return Case(
+        LOG, scenario.attempted, max(acknowledged, default=0), bool(acknowledged), tried, calls
+    )
+
+
+def _broken(scenario, ops_file, explored: Exploration, calls) -> list[tuple[Tried, Promise, str]]:
+    found = []
+    for tried in explored.tried:
+        broken = broken_promise(_case(scenario, ops_file, tried, calls))
+        if broken:
+            found.append((tried, *broken))
+    return found
+
+
+def _counterexample(run, server, scenario, profile, calls, name) -> Finding:
+    """Once more, with a stack for every call, so that lines can be named."""
+    replayed, ops_file = _traced(run, scenario, stacks=True)
+    explored = server.explore(ops_file, calls.script, profile)
+    broken = {tried: (promise, how) for tried, promise, how in
+              _broken(scenario, ops_file, explored, calls)}
+    tried = verdict.smallest(list(broken))
+    promise, how = broken[tried]
+    message = (
+        f"{name}: {how}. The promise, {promise.level}: {promise.text}. {len(broken)} of "
+        f"{explored.summary} break a promise; this is the smallest"
+    )
+    excerpt = tuple(verdict.page(run, replayed, ops_file, profile, tried))
+    finding = Finding(promise.code, message, excerpt=excerpt)
+    if promise.code.startswith("R"):
+        return run.at_function(finding, "wal_recover")
+    return verdict.at_lost_call(run, ops_file, profile, tried, finding, "wal_append")
