@@ -67,13 +67,15 @@ class Server:
         sandbox.hand_over_folder(tree)
         self.built = build.build_driver(lesson, sandbox, build.CRASH)
 
-    def explore(self, ops: OpsFile, script: Script, profile: str, cap: int = CAP) -> Exploration:
+    def explore(
+        self, ops: OpsFile, script: Script, profile: str, cap: int = CAP, outside=()
+    ) -> Exploration:
         if self.built.findings:
             raise Failed(*self.built.findings)
         done = self.sandbox.run(
             [f"{self.sandbox.inside}/{build.CRASH}/driver"], cwd=build.CRASH, marks=True,
             stdin=f"{profile} {cap}\n".encode() + script.text() + ops.text.encode(),
-            seconds=SECONDS, init=True,
+            seconds=SECONDS, init=True, outside=outside,
         )
         text = done.marks.decode(errors="replace")
         trouble = next((line for line in text.splitlines() if line.startswith("? ")), None)

@@ -1,4 +1,4 @@
-"""Builds the crash lab's programs from grader/crashlab, each of them once."""
+"""Builds the crash lab's programs from grader/crashlab: python3 -m grader.crash.lab"""
 
 import os
 import subprocess
@@ -56,3 +56,7 @@ def build(dest: Path, sources: list[Path], more=()) -> Path:
             raise GraderError(f"the crash lab does not compile: {done.stderr[:500]}")
         os.replace(made, dest)
     return dest
+
+
+if __name__ == "__main__":
+    print(program().relative_to(ROOT))
