@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "search.h"
+#include "model.h"
 
 static void *or_die(void *block)
 {
@@ -51,10 +51,9 @@ static void lead(struct disk *disk, uint32_t dir, const char *name, uint32_t to)
     *at = (struct entry){ dir, name, to };
 }
 
-static void apply_names(struct disk *disk, const struct state *state)
+static void apply_names(struct disk *disk, const struct model *m,
+                        const uint8_t *kept)
 {
-    const struct model *m = state->model;
-
     disk->name_count = m->ops->entry_count;
     for (size_t i = 0; i < disk->name_count; i++)
         disk->names[i] = m->ops->entries[i];
@@ -62,7 +61,7 @@ static void apply_names(struct disk *disk, const struct state *state)
         const struct step *step = &m->steps[i];
         const struct op *op = step->op;
 
-        if (step->kind != STEP_NAME || !state->kept[i])
+        if (step->kind != STEP_NAME || !kept[i])
             continue;
         lead(disk, op->dir[0], op->name[0], step->leads_to[0]);
         if (op->dir[1])
@@ -131,10 +130,9 @@ static void apply_step(const struct step *step, uint8_t *bytes, size_t extent,
     }
 }
 
-static void apply_content(struct disk *disk, const struct state *state,
-                          struct disk_file *file)
+static void apply_content(struct disk *disk, const struct model *m,
+                          const uint8_t *kept, struct disk_file *file)
 {
-    const struct model *m = state->model;
     const struct node *node = &m->ops->nodes[file->node];
 
     if (!disk->contents[file->node])
@@ -147,7 +145,7 @@ static void apply_content(struct disk *disk, const struct state *state,
     for (size_t i = 0; i < m->step_count; i++) {
         const struct step *step = &m->steps[i];
 
-        if (state->kept[i] && step->op->node == file->node)
+        if (kept[i] && step->op->node == file->node)
             apply_step(step, bytes, node->extent, &file->size);
     }
     size_t len = file->size < node->extent ? (size_t)file->size : node->extent;
@@ -157,21 +155,19 @@ static void apply_content(struct disk *disk, const struct state *state,
     file->len = len;
 }
 
-void disk_of(struct disk *disk, const struct state *state)
+void disk_of(struct disk *disk, const struct model *m, const uint8_t *kept)
 {
-    const struct ops *ops = state->model->ops;
-
-    make_room(disk, state->model);
-    apply_names(disk, state);
+    make_room(disk, m);
+    apply_names(disk, m, kept);
     disk->files[0] = (struct disk_file){ .node = ROOT_ID, .is_dir = 1 };
     disk->file_count = 1;
     for (size_t i = 0; i < disk->file_count; i++) {
         struct disk_file *file = &disk->files[i];
 
         if (file->is_dir)
-            add_children(disk, ops, i);
+            add_children(disk, m->ops, i);
         else if (file->same_as == i)
-            apply_content(disk, state, file);
+            apply_content(disk, m, kept, file);
     }
 }
 
@@ -202,14 +198,16 @@ struct digest disk_digest(const struct disk *disk, size_t ack_count)
     return d;
 }
 
-const char *disk_path(const struct disk *disk, size_t i, char *path)
+const char *disk_path(const struct disk *disk, size_t i, char *room)
 {
-    char *start = path + PATH_MAX_BYTES - 1;
+    char *start = room + PATH_MAX_BYTES - 1;
 
+    if (disk->files[i].parent == 0 && i > 0)
+        return disk->files[i].name;
     for (*start = '\0'; i > 0; i = disk->files[i].parent) {
         size_t len = strlen(disk->files[i].name);
 
-        if ((size_t)(start - path) < len + 1)
+        if ((size_t)(start - room) < len + 1)
             return NULL;
         if (*start)
             *--start = '/';
@@ -269,6 +267,18 @@ int disk_write(const struct disk *disk, int dir_fd)
             err = write_file(f, dir_fd, path);
     }
     return err;
+}
+
+void disk_remove(const struct disk *disk, int dir_fd)
+{
+    char room[PATH_MAX_BYTES];
+
+    for (size_t i = disk->file_count; i-- > 1; ) {
+        const char *path = disk_path(disk, i, room);
+
+        if (path)
+            unlinkat(dir_fd, path, disk->files[i].is_dir ? AT_REMOVEDIR : 0);
+    }
 }
 
 void disk_free(struct disk *disk)

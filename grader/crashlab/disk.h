@@ -11,7 +11,7 @@
 #include "digest.h"
 #include "ops.h"
 
-struct state;
+struct model;
 
 enum { PATH_MAX_BYTES = 4096 };
 
@@ -37,8 +37,9 @@ struct disk {
     size_t node_count;
 };
 
-/* Works out what the state's steps leave. Points into the operations. */
-void disk_of(struct disk *disk, const struct state *state);
+/* Works out what is left if of the model's steps those that are `kept` have
+ * persisted. Points into the operations. */
+void disk_of(struct disk *disk, const struct model *m, const uint8_t *kept);
 
 /* Of names, sizes, bytes, and the count of the promises given. */
 struct digest disk_digest(const struct disk *disk, size_t ack_count);
@@ -46,11 +47,15 @@ struct digest disk_digest(const struct disk *disk, size_t ack_count);
 /* The digest of one file's size and bytes. */
 struct digest disk_file_digest(const struct disk_file *file);
 
-/* The path of file `i` below the root, in `path` of PATH_MAX_BYTES. */
-const char *disk_path(const struct disk *disk, size_t i, char *path);
+/* The path of file `i` below the root; `room` has PATH_MAX_BYTES for it. NULL if
+ * it is longer. */
+const char *disk_path(const struct disk *disk, size_t i, char *room);
 
 /* Makes all of it in the empty directory `dir_fd`. 0 or a negative errno. */
 int disk_write(const struct disk *disk, int dir_fd);
+
+/* Removes what disk_write() made, as far as it is still there. */
+void disk_remove(const struct disk *disk, int dir_fd);
 
 void disk_free(struct disk *disk);
 

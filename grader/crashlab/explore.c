@@ -86,7 +86,6 @@ static void keep_smallest(struct explore *e, const struct state *state, int stat
 static int visit(void *arg, const struct state *state)
 {
     struct explore *e = arg;
-    struct disk disk = { 0 };
     int status = 0;
     int dir_fd = mkdir(e->dir, 0755) < 0
                      ? -1
@@ -94,9 +93,7 @@ static int visit(void *arg, const struct state *state)
 
     if (dir_fd < 0)
         return -errno;
-    disk_of(&disk, state);
-    int err = disk_write(&disk, dir_fd);
-    disk_free(&disk);
+    int err = disk_write(state->disk, dir_fd);
     if (!err)
         err = run(e, state, dir_fd, &status);
     if (!err && WIFEXITED(status) && WEXITSTATUS(status) == 127)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk.h"
 #include "explore.h"
 #include "print.h"
 
@@ -96,12 +97,10 @@ static int parse(int argc, char **argv, struct options *o)
 
 static int list_state(void *arg, const struct state *state)
 {
-    struct disk *disk = arg;
-
-    disk_of(disk, state);
+    (void)arg;
     print_state(stdout, state);
     print_acks(stdout, state);
-    print_disk(stdout, disk);
+    print_disk(stdout, state->disk);
     return ferror(stdout);
 }
 
@@ -122,19 +121,16 @@ static int show_state(void *arg, const struct state *state)
 
     if (state->number != o->state)
         return 0;
-    struct disk disk = { 0 };
-    disk_of(&disk, state);
     print_state(stdout, state);
     print_calls(stdout, state);
     print_acks(stdout, state);
-    print_disk(stdout, &disk);
+    print_disk(stdout, state->disk);
     int err = mkdir(o->dir, 0777) < 0 ? -errno : 0;
     int fd = err ? -1 : open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!err)
-        err = fd < 0 ? -errno : disk_write(&disk, fd);
+        err = fd < 0 ? -errno : disk_write(state->disk, fd);
     if (fd >= 0)
         close(fd);
-    disk_free(&disk);
     if (err)
         fprintf(stderr, "crashlab: %s: %s\n", o->dir, strerror(-err));
     return err ? err : 1;
@@ -154,15 +150,12 @@ static int complain(const struct options *o, int stop, const struct op *wrong)
 static int run(struct options *o)
 {
     const struct op *wrong = NULL;
-    struct disk disk = { 0 };
     struct explore explore = { .program = o->program };
     int stop;
 
     if (strcmp(o->command, "states") == 0 && !o->dir) {
         o->search.visit = list_state;
-        o->search.arg = &disk;
         stop = search_run(&o->search, &wrong);
-        disk_free(&disk);
         if (stop)
             return complain(o, stop, wrong);
         print_sum(&o->search);

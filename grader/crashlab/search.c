@@ -66,9 +66,10 @@ static int look_at(struct hunt *hunt, const struct sets *s)
 {
     struct search *search = hunt->search;
     struct state state = { .number = search->states, .model = &s->model,
-                           .kept = s->kept, .split = s->split };
+                           .kept = s->kept, .disk = &hunt->disk,
+                           .split = s->split };
 
-    disk_of(&hunt->disk, &state);
+    disk_of(&hunt->disk, &s->model, s->kept);
     if (!seen_add(&hunt->seen, disk_digest(&hunt->disk, s->model.ack_count)))
         return 0;
     for (size_t i = 0; i < s->open_count; i++)

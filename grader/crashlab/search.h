@@ -11,6 +11,8 @@
 #include "model.h"
 #include "ops.h"
 
+struct disk;
+
 enum profile { PROFILE_POSIX, PROFILE_TORN512 };
 
 /* One disk. It lives until visit() returns. */
@@ -18,6 +20,7 @@ struct state {
     uint64_t number; /* from 0 on; the same in every search of the same kind */
     const struct model *model;
     const uint8_t *kept; /* for each step of the model: has it persisted? */
+    const struct disk *disk; /* what that makes */
     size_t lost;         /* steps that have not */
     struct split split;
 };

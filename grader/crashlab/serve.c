@@ -34,9 +34,7 @@ static struct report {
 
 struct server {
     const struct serve *serve;
-    struct disk disk;
     int killed;
-    uint64_t states;
 };
 
 void serve_say(const char *text, size_t len)
@@ -176,9 +174,9 @@ static void show_end(FILE *out, int status, int killed)
         fprintf(out, "= exit %d\n", WEXITSTATUS(status));
 }
 
-static int check_disk(struct server *server, int dir_fd)
+static int check_disk(struct server *server, const struct disk *disk, int dir_fd)
 {
-    int err = disk_write(&server->disk, dir_fd);
+    int err = disk_write(disk, dir_fd);
     int status = 0;
 
     if (err)
@@ -196,6 +194,16 @@ static int check_disk(struct server *server, int dir_fd)
     return 0;
 }
 
+/* Most programs leave the files that they found, and their names are known. */
+static int clean(const struct disk *disk, int dir_fd)
+{
+    if (dir_fd >= 0) {
+        disk_remove(disk, dir_fd);
+        close(dir_fd);
+    }
+    return rmdir(DISK) == 0 ? 0 : sweep(AT_FDCWD, DISK);
+}
+
 /* The search goes on until this says that too many children hang. */
 enum { GIVE_UP = 1 };
 
@@ -204,17 +212,14 @@ static int visit(void *arg, const struct state *state)
     struct server *server = arg;
     FILE *out = server->serve->out;
 
-    disk_of(&server->disk, state);
     fprintf(out, "= %" PRIu64 " %" PRIu64 " %zu\n", state->number,
             state->model->point, state->lost);
-    show_disk(out, &server->disk);
+    show_disk(out, state->disk);
     if (mkdir(DISK, 0755) < 0)
         return -errno;
     int dir_fd = open(DISK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int err = dir_fd < 0 ? -errno : check_disk(server, dir_fd);
-    if (dir_fd >= 0)
-        close(dir_fd);
-    int swept = sweep(AT_FDCWD, DISK);
+    int err = dir_fd < 0 ? -errno : check_disk(server, state->disk, dir_fd);
+    int swept = clean(state->disk, dir_fd);
     if (err || swept)
         return err ? err : swept;
     return server->killed >= SERVE_KILLED_MAX ? GIVE_UP : 0;
@@ -234,7 +239,6 @@ int serve_run(const struct serve *serve, const struct op **wrong_out)
     int err = start_ticking();
     if (!err)
         err = search_run(&search, wrong_out);
-    disk_free(&server.disk);
     munmap(report, sizeof(*report));
     if (err < 0)
         return err;
