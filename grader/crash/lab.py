@@ -31,31 +31,30 @@ def server() -> Path:
     """The fork server, to be linked with a student's program: one object file that
     shows only the names of its header, so that no name of a student's can clash."""
     sources = [SOURCES / name for name in (*LIBRARY, "print.c", "serve.c")]
-    dest = ROOT / "build" / "serve.o"
-    build(dest, sources, ["-r", "-nostdlib"])
     keep = [word for name in SERVER_NAMES for word in ("-G", name)]
-    done = subprocess.run(["objcopy", *keep, str(dest)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise GraderError(f"objcopy: {done.stderr.strip()}")
-    return dest
+    return build(ROOT / "build" / "serve.o", sources, ["-r", "-nostdlib"], ["objcopy", *keep])
 
 
-def build(dest: Path, sources: list[Path], more=()) -> Path:
-    """Compiles `sources` to `dest`, unless that is newer than all of grader/crashlab."""
+def build(dest: Path, sources: list[Path], more=(), then=()) -> Path:
+    """Compiles `sources` to `dest`, unless that is newer than all of grader/crashlab.
+    `then` is a command that changes the file in place."""
     newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
     if dest.exists() and dest.stat().st_mtime > newest:
         return dest
     dest.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         made = Path(folder, dest.name)
-        done = subprocess.run(
-            ["gcc", *FLAGS, *more, *map(str, sources), "-o", str(made)],
-            capture_output=True, text=True, check=False,
-        )
-        if done.returncode:
-            raise GraderError(f"the crash lab does not compile: {done.stderr[:500]}")
-        os.replace(made, dest)
+        _run(["gcc", *FLAGS, *more, *map(str, sources), "-o", str(made)])
+        if then:
+            _run([*then, str(made)])
+        os.replace(made, dest)  # others may build it at the same time
     return dest
+
+
+def _run(words) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GraderError(f"the crash lab cannot be built: {done.stderr.strip()[:500]}")
 
 
 if __name__ == "__main__":
