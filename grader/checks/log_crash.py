@@ -1,6 +1,7 @@
 """The crash check of the log: every disk that a power loss could leave, tried."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..course import find
 from ..crash import verdict
@@ -30,12 +31,14 @@ class Scenario:
     files: dict[str, bytes]
     attempted: tuple
     promises: dict[int, int]  # by number of the call: records that are then durable
+    given: int = 0  # promises of an earlier boot
+    folder: str = ""  # below the run's directory
 
 
 def _scenario(attempted, promised, *calls, files=None) -> Scenario:
     """`calls` are the driver's, or a record to append. `promised` records stand in
-    the log when the first call has returned."""
-    script, promises = Script(), {}
+    the log when the first call has returned; those in `files` are durable before."""
+    script, promises, given = Script(), {}, promised if files else 0
     for call in calls:
         if isinstance(call[0], str):
             number = script.call(*call)
@@ -44,7 +47,7 @@ def _scenario(attempted, promised, *calls, files=None) -> Scenario:
             promised += 1
         if call[0] != "put":
             promises[number] = promised
-    return Scenario(script, files or {}, tuple(attempted), promises)
+    return Scenario(script, files or {}, tuple(attempted), promises, given)
 
 
 def _log(records, tail=b"") -> bytes:
@@ -80,29 +83,79 @@ def survives_every_crash(run: Run):
     Your program runs once, traced. From the trace follows every disk that a power loss
     at any moment could leave; on each of them the log is recovered. What wal_append() had
     acknowledged must be there, what is there must be a prefix of what was appended,
-    recovering again must change nothing, and the next append must work.
+    recovering again must change nothing, and the next append must work. Where recovery is
+    yours, it is traced and crashed in the same way, on every disk that it changed.
     """
     recovers = "recovery" in run.lesson.driver
     server = students_server(run) if recovers else reference_server(run, find("w10-l03"))
-    calls, summary = recovering(LOG), []
+    calls, summary, changed = recovering(LOG), [], {}
     for name, scenario in _scenarios(recovers):
-        _, ops_file = _traced(run, scenario, stacks=False)
+        _, ops_file = _traced(run, [scenario])[0]
         for profile in PROFILES:
             explored = server.explore(ops_file, calls.script, profile)
             if _broken(scenario, ops_file, explored, calls):
-                yield _counterexample(run, server, scenario, profile, calls, name)
+                yield _counterexample(run, server, [scenario], 0, profile, calls, name)
                 return
             summary.append(f"{name} ({profile}): {explored.summary}")
+        if recovers:
+            changed |= _changed_disks(scenario, ops_file, explored, calls)
+    again = _recoveries(changed)
+    traced = _traced(run, again) if again else []
+    found = []
+    for i, (_, ops_file) in enumerate(traced):
+        explored = server.explore(ops_file, calls.script, "posix")
+        found.append(explored)
+        if _broken(again[i], ops_file, explored, calls):
+            yield _counterexample(run, server, again, i, "posix", calls, "recovery, crashed")
+            return
+    if again:
+        states = sum(len(explored.tried) for explored in found)
+        scope = "" if len(again) == len(changed) else f" of {len(changed)}"
+        summary.append(f"recovery crashed on {len(again)}{scope} disks that it changes: {states} states")
     run.notes["survives-every-crash"] = "; ".join(summary)
 
 
-def _traced(run: Run, scenario: Scenario, stacks: bool):
-    session, replayed = replayed_run(run, scenario.script, scenario.files, stacks)
-    root = f"{run.sandbox.inside}/{session.folder.name}"
-    ops_file = write_ops(replayed, root, scenario.files, lambda mark: _promise(scenario, mark))
-    if ops_file.unseen:
-        raise CannotJudge(f"the program used {ops_file.unseen[0]}, which a trace does not show")
-    return replayed, ops_file
+# A disk that recovery changes is where recovery can be crashed.
+RECOVERIES_MAX = 16
+
+
+def _changed_disks(scenario, ops_file, explored: Exploration, calls) -> dict:
+    """By what the log holds: the records attempted and the promises given."""
+    found = {}
+    for tried in explored.tried:
+        before = tried.file(LOG)
+        after = tried.replies[calls.after_first].all_bytes("bytes")
+        if before is not None and [before] != after:
+            case = _case(scenario, ops_file, tried, calls)
+            found[before] = scenario.attempted, max(case.promised, found.get(before, ((), 0))[1])
+    return found
+
+
+def _recoveries(changed: dict) -> list[Scenario]:
+    """Recovery alone, on each of these disks (where there are many: on some, evenly
+    chosen), in directories of one run."""
+    step = -(-len(changed) // RECOVERIES_MAX) or 1
+    script, found = Script(), []
+    for i, (data, (attempted, given)) in enumerate(sorted(changed.items())[::step]):
+        number = script.call("wal_recover", f"{i}/{LOG}")
+        found.append(Scenario(script, {LOG: data}, attempted, {number: given}, given, str(i)))
+    return found
+
+
+def _traced(run: Run, scenarios: list[Scenario], stacks=False) -> list[tuple]:
+    """Scenarios of one script: the trace, and the operations of each of them."""
+    files = {str(Path(s.folder, name)): data for s in scenarios for name, data in s.files.items()}
+    session, replayed = replayed_run(run, scenarios[0].script, files, stacks)
+    found = []
+    for scenario in scenarios:
+        root = str(Path(run.sandbox.inside, session.folder.name, scenario.folder))
+        ops_file = write_ops(
+            replayed, root, scenario.files, lambda mark, s=scenario: _promise(s, mark)
+        )
+        if ops_file.unseen:
+            raise CannotJudge(f"the program used {ops_file.unseen[0]}, which a trace does not show")
+        found.append((replayed, ops_file))
+    return found
 
 
 def _promise(scenario: Scenario, mark: Mark) -> str | None:
@@ -118,9 +171,9 @@ def _case(scenario: Scenario, ops_file: OpsFile, tried: Tried, calls: Recovering
         scenario.promises[int(op.text.split()[1])] for op in ops_file.calls.values()
         if isinstance(op, Mark) and op.call.entered <= tried.point
     ]
-    return Case(
-        LOG, scenario.attempted, max(acknowledged, default=0), bool(acknowledged), tried, calls
-    )
+    promised = max([scenario.given, *acknowledged])
+    named = bool(acknowledged or LOG in scenario.files)
+    return Case(LOG, scenario.attempted, promised, named, tried, calls)
 
 
 def _broken(scenario, ops_file, explored: Exploration, calls) -> list[tuple[Tried, Promise, str]]:
@@ -132,9 +185,10 @@ def _broken(scenario, ops_file, explored: Exploration, calls) -> list[tuple[Trie
     return found
 
 
-def _counterexample(run, server, scenario, profile, calls, name) -> Finding:
+def _counterexample(run, server, scenarios, which, profile, calls, name) -> Finding:
     """Once more, with a stack for every call, so that lines can be named."""
-    replayed, ops_file = _traced(run, scenario, stacks=True)
+    scenario = scenarios[which]
+    replayed, ops_file = _traced(run, scenarios, stacks=True)[which]
     explored = server.explore(ops_file, calls.script, profile)
     broken = {tried: (promise, how) for tried, promise, how in
               _broken(scenario, ops_file, explored, calls)}

@@ -140,3 +140,30 @@ def test_the_reference_survives_all_states(lesson):
         assert "bounded" not in result.detail and "torn512" in result.detail
     finally:
         graph.close()
+
+
+UNSAFE = r"""
+    static char held[1 << 24];
+    int again = open(path, O_RDWR);
+    ssize_t size = again < 0 ? 0 : read(again, held, sizeof(held));
+    if (again >= 0 && (ftruncate(again, 0) < 0 || fsync(again) < 0 ||
+                       pwrite(again, held, (size_t)size, 0) != size || fsync(again) < 0))
+        return -EIO;
+    if (again >= 0)
+        close(again);
+"""
+
+
+def test_a_recovery_that_is_not_safe_when_crashed_is_caught():
+    def staged(tree):
+        stage.stage_reference(tree)
+        source = tree / "w10" / "wal_recovery.c"
+        source.write_text(source.read_text().replace(HEAD, HEAD + UNSAFE))
+
+    graph = LessonGraph(find("w10-l03"), staged)
+    try:
+        result = graph.result("survives-every-crash")
+        assert [f.code for f in result.findings] == ["D301"], result
+        assert "ftruncate" in "".join(result.findings[0].excerpt)
+    finally:
+        graph.close()

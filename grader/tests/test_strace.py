@@ -278,3 +278,8 @@ def test_round_trip(args, ret, pid):
     assert isinstance(call, Syscall)
     assert (call.pid, call.args, call.ret) == \
         (pid, tuple(value for value, _ in args), ret)
+
+
+def test_a_call_whose_name_strace_could_not_read_before_the_end():
+    (call,) = parse(["9932  ???( <unfinished ...>\n"])
+    assert call.exited is None

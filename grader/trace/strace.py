@@ -264,7 +264,7 @@ def _arguments(text: str, pos: int, depth: int = 0, partial: bool = False):
 # --- lines ------------------------------------------------------------------
 
 _PREFIX = re.compile(r"(?:\[pid +([0-9]{1,10})\] |([0-9]{1,10}) +)?", re.ASCII)
-_CALL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*|\?{4} ?)\(", re.ASCII)
+_CALL = re.compile(r"([A-Za-z_][A-Za-z0-9_]*|\?{3,4} ?)\(", re.ASCII)
 _RESUMED = re.compile(r"<\.\.\. ([A-Za-z0-9_?]+) resumed>(.*)",
                       re.ASCII | re.DOTALL)
 _CUT = re.compile(r"(.*?) ?<(?:unfinished|detached) \.\.\.>(\) += \?)?",
