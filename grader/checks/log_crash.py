@@ -6,7 +6,7 @@ from pathlib import Path
 from ..course import find
 from ..crash import verdict
 from ..crash.explore import PROFILES, Exploration, Tried, reference_server, students_server
-from ..crash.log import LOG, Case, Promise, Recovering, broken_promise, recovering
+from ..crash.log import Case, Promise, Recovering, broken_promise, recovering
 from ..crash.ops import OpsFile, write_ops
 from ..errors import CannotJudge
 from ..result import Finding
@@ -16,6 +16,8 @@ from ..tracing import replayed_run
 from . import check
 from .wal_format import DEL, SET, encode
 
+LOG = "deep/test.wal"  # not where the program runs: its directory is to be synced
+BESIDE = {"deep/other": b""}
 FOUR = ((SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b""))
 # One that crosses a block boundary, so that its parts can be lost apart, and one behind it.
 LARGE = (SET, b"large", b"\xa5" * 4200)
@@ -47,7 +49,7 @@ def _scenario(attempted, promised, *calls, files=None) -> Scenario:
             promised += 1
         if call[0] != "put":
             promises[number] = promised
-    return Scenario(script, files or {}, tuple(attempted), promises, given)
+    return Scenario(script, BESIDE | (files or {}), tuple(attempted), promises, given)
 
 
 def _log(records, tail=b"") -> bytes:
@@ -124,8 +126,7 @@ def _changed_disks(scenario, ops_file, explored: Exploration, calls) -> dict:
     found = {}
     for tried in explored.tried:
         before = tried.file(LOG)
-        after = tried.replies[calls.after_first].all_bytes("bytes")
-        if before is not None and [before] != after:
+        if before is not None and before != tried.looked(calls.after_first).get(LOG):
             case = _case(scenario, ops_file, tried, calls)
             found[before] = scenario.attempted, max(case.promised, found.get(before, ((), 0))[1])
     return found

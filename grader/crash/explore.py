@@ -41,6 +41,13 @@ class Tried:
         return None
 
 
+    def looked(self, number: int) -> dict[str, bytes]:
+        """What the call `look` of that number saw, if the script came so far."""
+        words = self.replies[number].words if number in self.replies else ()
+        names = [value for key, value in words if key == "f"]
+        return dict(zip(names, (bytes.fromhex(value[1:]) for key, value in words if key == "bytes")))
+
+
 @dataclass(frozen=True)
 class Exploration:
     tried: tuple[Tried, ...]

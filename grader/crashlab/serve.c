@@ -128,7 +128,6 @@ static void child_run(const struct serve *serve, int dir_fd)
     if (fchdir(dir_fd) < 0)
         _exit(125);
     close(dir_fd);
-    close(fileno(serve->out));
     signal(SIGALRM, SIG_DFL);
     serve->check(serve->arg);
     _exit(0);

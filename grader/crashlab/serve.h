@@ -40,7 +40,7 @@ struct serve {
     size_t cap;
     void (*check)(void *arg); /* runs in the child; returns or does not */
     void *arg;
-    FILE *out;
+    FILE *out; /* its writes must bear EINTR: the server lives by a timer's ticks */
 };
 
 /*

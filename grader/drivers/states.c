@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,25 @@
 #include "crashlab/serve.h"
 #include "driver.h"
 
+/* As fopencookie(3) wants it: all of it, through every interruption. */
+static ssize_t write_marks(void *cookie, const char *text, size_t len)
+{
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t n = write(DRIVER_MARKS_FD, text + done, len - done);
+
+        if (n < 0 && errno != EINTR)
+            return 0;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    (void)cookie;
+    return (ssize_t)len;
+}
+
 static void check(void *arg)
 {
+    close(DRIVER_MARKS_FD); /* the report is the server's to write */
     driver_sink = serve_say;
     driver_run(arg); /* the child's own copy to take apart */
 }
@@ -55,7 +73,8 @@ static void on_every_disk(char *input)
     char *text = strstr(input, "crashlab-ops 1\n");
     const struct op *wrong = NULL;
     struct ops ops;
-    FILE *out = fdopen(DRIVER_MARKS_FD, "w");
+    FILE *out = fopencookie(
+        NULL, "w", (cookie_io_functions_t){ .write = write_marks });
 
     if (!script || !text || !out)
         driver_fail("not a profile, a script and operations");

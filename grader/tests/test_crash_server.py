@@ -1,5 +1,7 @@
 """The fork server and recoveries that misbehave; the check on the known mistakes."""
 
+import time
+
 import pytest
 
 from grader import stage
@@ -167,3 +169,19 @@ def test_a_recovery_that_is_not_safe_when_crashed_is_caught():
         assert "ftruncate" in "".join(result.findings[0].excerpt)
     finally:
         graph.close()
+
+
+def test_a_reader_that_is_slow_gets_all_of_the_report(serve, monkeypatch):
+    """The server's timer interrupts its writes into a full pipe."""
+    from grader import sandbox
+
+    read = sandbox._Child._read
+
+    def slowly(self, pipe, name):
+        time.sleep(0.15)
+        read(self, pipe, name)
+
+    monkeypatch.setattr(sandbox._Child, "_read", slowly)
+    explored, found = ends(serve(), records(200))
+    assert set(found) == {"exit 0"} and len(found) > 400
+    assert all(log.NEXT[1].hex() in tried.report for tried in explored.tried)
