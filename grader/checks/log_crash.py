@@ -196,8 +196,8 @@ def _counterexample(run, server, scenarios, which, profile, calls, name) -> Find
     tried = verdict.smallest(list(broken))
     promise, how = broken[tried]
     message = (
-        f"{name}: {how}. The promise, {promise.level}: {promise.text}. {len(broken)} of "
-        f"{explored.summary} break a promise; this is the smallest"
+        f"{name}: {how}. The promise, {promise.level}: {promise.text}. The smallest of "
+        f"{len(broken)} broken ones among {explored.summary}"
     )
     excerpt = tuple(verdict.page(run, replayed, ops_file, profile, tried))
     finding = Finding(promise.code, message, excerpt=excerpt)

@@ -91,6 +91,11 @@ def test_2_blocks_are_independent_and_each_is_a_version_in_program_order():
     assert found == expected
 
 
+def test_2_a_later_write_to_a_block_does_not_persist_without_an_earlier_one():
+    found = disks("write 2 0 x61", "write 2 1 x62", before=OLD)
+    assert found == {disk(f=b"old"), disk(f=b"ald"), disk(f=b"abd")}
+
+
 def test_2_a_block_is_split_at_sectors_in_torn512_only():
     data = b"x" * 2 * SECTOR
     before = f"dir 1\nfile 2 x{bytes(2 * SECTOR).hex()}\nentry 1 f 2"
@@ -117,6 +122,12 @@ def test_4_names_are_independent_of_one_another():
 def test_4_a_name_changes_in_order():
     found = disks("unlink 1 f", "create 1 f 3 dir", before=OLD)
     assert found == {disk(f=b"old"), disk(), disk(f=None)}
+
+
+def test_4_a_name_is_not_taken_before_it_is_left():
+    before = f"{OLD}\nfile 3 x67\nentry 1 g 3"
+    found = disks("rename 1 f 1 h", "rename 1 g 1 f", before=before)
+    assert found == {disk(f=b"old", g=b"g"), disk(h=b"old", g=b"g"), disk(h=b"old", f=b"g")}
 
 
 def test_4_a_rename_is_one_step():
