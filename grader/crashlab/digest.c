@@ -22,7 +22,7 @@ struct digest digest_bytes(struct digest d, const void *bytes, size_t len)
     const uint8_t *p = bytes;
 
     d = digest_number(d, len);
-    for (; len > 0; ) {
+    for (; len > 0;) {
         size_t n = len < 8 ? len : 8;
         uint64_t word = 0;
 
@@ -35,7 +35,8 @@ struct digest digest_bytes(struct digest d, const void *bytes, size_t len)
     return d;
 }
 
-static struct digest *slot_of(struct digest *slots, size_t room, struct digest d)
+static struct digest *slot_of(struct digest *slots, size_t room,
+                              struct digest d)
 {
     size_t i = d.a & (room - 1);
 

@@ -79,7 +79,8 @@ static size_t index_of(const struct disk *disk, uint32_t node)
 }
 
 /* Adds what the directory at `parent` holds, sorted by name. */
-static void add_children(struct disk *disk, const struct ops *ops, size_t parent)
+static void add_children(struct disk *disk, const struct ops *ops,
+                         size_t parent)
 {
     size_t first = disk->file_count;
 
@@ -97,9 +98,9 @@ static void add_children(struct disk *disk, const struct ops *ops, size_t parent
             disk->files[at] = disk->files[at - 1];
             at--;
         }
-        disk->files[at] = (struct disk_file){ .node = e->node, .parent = parent,
-                                              .is_dir = is_dir,
-                                              .name = e->name };
+        disk->files[at] = (struct disk_file){
+            .node = e->node, .parent = parent, .is_dir = is_dir, .name = e->name
+        };
     }
     for (size_t i = first; i < disk->file_count; i++)
         disk->files[i].same_as = index_of(disk, disk->files[i].node);
@@ -235,9 +236,11 @@ static int write_content(const struct disk_file *file, int fd)
     return 0;
 }
 
-static int write_file(const struct disk_file *file, int dir_fd, const char *path)
+static int write_file(const struct disk_file *file, int dir_fd,
+                      const char *path)
 {
-    int fd = openat(dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    int fd =
+        openat(dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
     if (fd < 0)
         return -errno;
@@ -273,7 +276,7 @@ void disk_remove(const struct disk *disk, int dir_fd)
 {
     char room[PATH_MAX_BYTES];
 
-    for (size_t i = disk->file_count; i-- > 1; ) {
+    for (size_t i = disk->file_count; i-- > 1;) {
         const char *path = disk_path(disk, i, room);
 
         if (path)

@@ -26,7 +26,7 @@ struct disk_file {
     size_t len;
 };
 
-/* Begins as zeros; may be used again for another state of the same operations. */
+/* Begins as zeros; may serve again for another state of the same operations. */
 struct disk {
     struct disk_file *files; /* a directory before its files; [0] is the root */
     size_t file_count;
@@ -47,8 +47,8 @@ struct digest disk_digest(const struct disk *disk, size_t ack_count);
 /* The digest of one file's size and bytes. */
 struct digest disk_file_digest(const struct disk_file *file);
 
-/* The path of file `i` below the root; `room` has PATH_MAX_BYTES for it. NULL if
- * it is longer. */
+/* The path of file `i` below the root; `room` has PATH_MAX_BYTES for it. NULL
+ * if it is longer. */
 const char *disk_path(const struct disk *disk, size_t i, char *room);
 
 /* Makes all of it in the empty directory `dir_fd`. 0 or a negative errno. */

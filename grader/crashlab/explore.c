@@ -72,7 +72,8 @@ static int run(const struct explore *e, const struct state *state, int dir_fd,
     return err;
 }
 
-static void keep_smallest(struct explore *e, const struct state *state, int status)
+static void keep_smallest(struct explore *e, const struct state *state,
+                          int status)
 {
     if (e->found && (state->model->point > e->point || state->lost >= e->lost))
         return;
@@ -110,7 +111,8 @@ static void report(const struct explore *e)
     if (!e->found)
         return;
     printf("broken: state %" PRIu64 ", crash after position %" PRIu64
-           ", %zu steps lost: ", e->number, e->point, e->lost);
+           ", %zu steps lost: ",
+           e->number, e->point, e->lost);
     if (WIFSIGNALED(e->status))
         printf("%s ended by signal %d\n", e->program, WTERMSIG(e->status));
     else

@@ -18,18 +18,19 @@
 #include "print.h"
 
 static const char usage[] =
-    "crashlab states  OPS                   every distinct disk and its promises\n"
-    "crashlab show    OPS --state N DIR     makes disk N in the new directory DIR\n"
-    "crashlab explore OPS --check PROGRAM   runs PROGRAM on every disk\n"
+    "crashlab states  OPS                  every distinct disk, its promises\n"
+    "crashlab show    OPS --state N DIR    makes disk N in the directory DIR\n"
+    "crashlab explore OPS --check PROGRAM  runs PROGRAM on every disk\n"
     "\n"
-    "  --profile posix|torn512   what a disk may do (posix)\n"
-    "  --cap N                   sets of steps to try at one crash point (4096)\n"
+    "  --profile posix|torn512  what a disk may do (posix)\n"
+    "  --cap N                  sets of steps to try at a crash point (4096)\n"
     "\n"
-    "OPS is a file of operations, - for standard input; ops.h says what is in it.\n"
-    "PROGRAM runs in a directory that holds the disk, gets the promises that had\n"
-    "been given on standard input, a line each, and ends with 0 if they are kept.\n"
+    "OPS is a file of operations (ops.h), - for standard input. PROGRAM runs\n"
+    "in a directory that holds the disk, gets the promises given by then on\n"
+    "standard input, a line each, and ends with 0 if they are kept.\n"
     "\n"
-    "Exit status: 0 nothing found, 1 a broken promise, 2 wrong use, 3 no answer.\n";
+    "Exit status: 0 nothing found, 1 a broken promise, 2 wrong use,\n"
+    "3 no answer.\n";
 
 enum { FOUND_NOTHING, FOUND_BROKEN, WRONG_USE, NO_ANSWER };
 
@@ -142,8 +143,10 @@ static int show_state(void *arg, const struct state *state)
 static int complain(const struct options *o, int stop, const struct op *wrong)
 {
     if (stop == -EINVAL && wrong)
-        fprintf(stderr, "%s:%zu: this cannot have happened: a name that is not "
-                        "there, or is there already\n", o->ops, wrong->line);
+        fprintf(stderr,
+                "%s:%zu: this cannot have happened: a name that is not "
+                "there, or is there already\n",
+                o->ops, wrong->line);
     return NO_ANSWER;
 }
 
@@ -166,7 +169,8 @@ static int run(struct options *o)
         o->search.arg = o;
         stop = search_run(&o->search, &wrong);
         if (stop == 0)
-            fprintf(stderr, "crashlab: there are %" PRIu64 " states, from 0 on\n",
+            fprintf(stderr,
+                    "crashlab: there are %" PRIu64 " states, from 0 on\n",
                     o->search.states);
         return stop == 1 ? FOUND_NOTHING : complain(o, stop, wrong);
     }

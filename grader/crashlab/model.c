@@ -15,7 +15,7 @@ enum cell_kind { CELL_DATA, CELL_SIZE, CELL_NAME };
 /* Where versions follow one another: a block (or a sector), a size, a name. */
 struct cell {
     enum cell_kind kind;
-    uint32_t node; /* the file, or the directory of the name */
+    uint32_t node;  /* the file, or the directory of the name */
     uint64_t start; /* of the block or sector */
     const char *name;
     uint64_t value;    /* in program order: the size, or where the name leads */
@@ -35,8 +35,12 @@ static struct cell *cell_of(struct model *m, enum cell_kind kind, uint32_t node,
     }
     m->cells = grown(m->cells, m->cell_count, sizeof(*m->cells));
     struct cell *c = &m->cells[m->cell_count++];
-    *c = (struct cell){ .kind = kind, .node = node, .start = start,
-                        .name = name, .last = NO_STEP, .dropped = NO_STEP };
+    *c = (struct cell){ .kind = kind,
+                        .node = node,
+                        .start = start,
+                        .name = name,
+                        .last = NO_STEP,
+                        .dropped = NO_STEP };
     if (kind == CELL_SIZE)
         c->value = m->ops->nodes[node].len;
     for (size_t i = 0; name && i < m->ops->entry_count; i++) {
@@ -69,7 +73,7 @@ static int synced(const struct model *m, const struct op *op, uint32_t node,
     return 0;
 }
 
-/* Whether a sync of `node` failed that covers `op`, and none was over by then. */
+/* Whether a sync of `node` that covers `op` failed, and none was over by then. */
 static int dropped(const struct model *m, const struct op *op, uint32_t node)
 {
     for (size_t i = 0; i < m->ops->op_count; i++) {
@@ -106,7 +110,7 @@ static void pin(const struct model *m, struct step *step)
 /* What a pinned step waits for has persisted too. */
 static void pin_what_is_waited_for(struct model *m)
 {
-    for (size_t i = m->step_count; i-- > 0; ) {
+    for (size_t i = m->step_count; i-- > 0;) {
         const struct step *step = &m->steps[i];
 
         for (size_t j = 0; step->pinned && j < step->wait_count; j++)
@@ -152,7 +156,7 @@ static void follow(struct model *m, struct cell *cell)
 static ptrdiff_t last_cut(const struct model *m, uint32_t node, uint64_t start,
                           uint64_t end)
 {
-    for (size_t i = m->step_count; i-- > 0; ) {
+    for (size_t i = m->step_count; i-- > 0;) {
         const struct step *s = &m->steps[i];
 
         if (s->kind == STEP_CUT && s->op->node == node && !s->dropped &&

@@ -404,7 +404,7 @@ int ops_parse(char *text, size_t len, struct ops *ops_out,
 
     *ops_out = (struct ops){ .text = text };
     *end = '\0';
-    for (char *line = text; line < end && !r.why; ) {
+    for (char *line = text; line < end && !r.why;) {
         char *newline = strchr(line, '\n'); /* stops at a zero byte too */
 
         r.line++;
@@ -425,8 +425,8 @@ int ops_parse(char *text, size_t len, struct ops *ops_out,
         r.line++;
         complain(&r, "the file is cut: `end` is missing");
     }
-    if (!r.why && (ops_out->node_count <= ROOT_ID ||
-                   !ops_out->nodes[ROOT_ID].is_dir))
+    if (!r.why &&
+        (ops_out->node_count <= ROOT_ID || !ops_out->nodes[ROOT_ID].is_dir))
         complain(&r, "node 1 is not a directory");
     *error_out = (struct ops_error){ r.line, r.why };
     return r.why ? -EINVAL : 0;

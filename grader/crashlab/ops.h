@@ -27,10 +27,10 @@
  *   rename DIR NAME DIR NAME
  *   exchange DIR NAME DIR NAME
  *   fsync ID                          fdatasync is the same, in this model
- *   lost ID                           a sync that failed: it drops what it covered
+ *   lost ID                           a sync failed and dropped what it covered
  *   syncfs                            sync too
- *   ack TEXT                          the program told somebody; TEXT to the end
- *   unseen ID|- WHAT                  it did what no trace shows: to ID, or to any
+ *   ack TEXT                          it told somebody; TEXT to the end of line
+ *   unseen ID|- WHAT                  it did what no trace shows, to ID or to any
  *
  * In a NAME every byte that is not a letter, a digit or one of `._-` is written
  * as %XX. Numbers are decimal. The last line is `end`, so that a file that was
@@ -50,7 +50,7 @@ enum {
 
 #define FILE_MAX_BYTES ((uint64_t)1 << 30) /* of data; a size may be larger */
 #define SIZE_MAX_BYTES ((uint64_t)1 << 42)
-#define NEVER UINT64_MAX /* the exit of a call that did not return */
+#define NEVER          UINT64_MAX /* the exit of a call that did not return */
 
 enum op_kind {
     OP_CREATE,
@@ -97,7 +97,7 @@ struct entry {
 };
 
 struct ops {
-    char *text; /* the file; names and data point into it */
+    char *text;         /* the file; names and data point into it */
     struct node *nodes; /* by id, node_count of them; [0] is unused */
     size_t node_count;
     struct entry *entries;
@@ -121,7 +121,7 @@ struct ops_error {
 int ops_parse(char *text, size_t len, struct ops *ops_out,
               struct ops_error *error_out);
 
-/* Reads all of `fd` and parses it. Also returns the negative errno of read(2). */
+/* Reads all of `fd` and parses it; may return a negative errno of read(2). */
 int ops_read(int fd, struct ops *ops_out, struct ops_error *error_out);
 
 void ops_free(struct ops *ops);

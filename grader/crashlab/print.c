@@ -8,10 +8,10 @@
 #include <string.h>
 
 static const char *const verbs[] = {
-    [OP_CREATE] = "create", [OP_WRITE] = "write",   [OP_RESIZE] = "resize",
-    [OP_LINK] = "link",     [OP_UNLINK] = "unlink", [OP_RENAME] = "rename",
-    [OP_EXCHANGE] = "exchange", [OP_FSYNC] = "fsync", [OP_LOST] = "lost",
-    [OP_SYNCFS] = "syncfs", [OP_ACK] = "ack",       [OP_UNSEEN] = "unseen",
+    [OP_CREATE] = "create",     [OP_WRITE] = "write",   [OP_RESIZE] = "resize",
+    [OP_LINK] = "link",         [OP_UNLINK] = "unlink", [OP_RENAME] = "rename",
+    [OP_EXCHANGE] = "exchange", [OP_FSYNC] = "fsync",   [OP_LOST] = "lost",
+    [OP_SYNCFS] = "syncfs",     [OP_ACK] = "ack",       [OP_UNSEEN] = "unseen",
 };
 
 void print_state(FILE *out, const struct state *state)

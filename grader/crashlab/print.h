@@ -1,9 +1,9 @@
 /*
- * Says in words what a state is: the calls and what of them persisted, the disk.
- * SPDX-License-Identifier: MIT
+ * Says in words what a state is: the calls and what of them persisted, the
+ * disk. SPDX-License-Identifier: MIT
  *
- *   state 17 point 12 lost 2         its number, the position of the crash, steps
- *     op 8 1/1 create                line 8 of the operations: all of it persisted
+ *   state 17 point 12 lost 2       its number, the crash's position, steps
+ *     op 8 1/1 create              line 8 of the operations: all persisted
  *     op 9 1/2 write                 one step of two did
  *     op 11 pins fsync               it had returned, and pins what it covers
  *     ack opened                     a promise, given by then

@@ -44,7 +44,7 @@ static void keep_all(struct sets *s, size_t from)
 /* The next set; 0 if there is none. */
 static int next_set(struct sets *s)
 {
-    for (size_t i = s->open_count; i-- > 0; ) {
+    for (size_t i = s->open_count; i-- > 0;) {
         if (s->kept[s->open[i]]) {
             s->kept[s->open[i]] = 0;
             keep_all(s, i + 1);
@@ -65,8 +65,10 @@ struct hunt {
 static int look_at(struct hunt *hunt, const struct sets *s)
 {
     struct search *search = hunt->search;
-    struct state state = { .number = search->states, .model = &s->model,
-                           .kept = s->kept, .disk = &hunt->disk,
+    struct state state = { .number = search->states,
+                           .model = &s->model,
+                           .kept = s->kept,
+                           .disk = &hunt->disk,
                            .split = s->split };
 
     disk_of(&hunt->disk, &s->model, s->kept);
@@ -105,8 +107,8 @@ static int all_sets(struct hunt *hunt, struct sets *s)
 static void lose(struct sets *s, size_t first, size_t second)
 {
     for (size_t i = 0; i < s->open_count; i++)
-        s->kept[s->open[i]] =
-            i != first && i != second && may_keep(s, s->open[i]);
+        s->kept[s->open[i]] = i != first && i != second &&
+                              may_keep(s, s->open[i]);
 }
 
 /* Nothing but two steps and what they wait for. */
@@ -114,7 +116,7 @@ static void keep(struct sets *s, size_t first, size_t second)
 {
     for (size_t i = 0; i < s->open_count; i++)
         s->kept[s->open[i]] = i == first || i == second;
-    for (size_t i = s->open_count; i-- > 0; ) {
+    for (size_t i = s->open_count; i-- > 0;) {
         const struct step *step = &s->model.steps[s->open[i]];
 
         for (size_t j = 0; s->kept[s->open[i]] && j < step->wait_count; j++)
@@ -186,7 +188,8 @@ static struct split block_of(const struct step *s)
 }
 
 /* Whether a step before the `end`th is in flight on the same block. */
-static int is_split_already(const struct model *m, struct split split, size_t end)
+static int is_split_already(const struct model *m, struct split split,
+                            size_t end)
 {
     for (size_t i = 0; i < end; i++) {
         struct split other = block_of(&m->steps[i]);

@@ -19,9 +19,9 @@ enum profile { PROFILE_POSIX, PROFILE_TORN512 };
 struct state {
     uint64_t number; /* from 0 on; the same in every search of the same kind */
     const struct model *model;
-    const uint8_t *kept; /* for each step of the model: has it persisted? */
+    const uint8_t *kept;     /* for each step of the model: has it persisted? */
     const struct disk *disk; /* what that makes */
-    size_t lost;         /* steps that have not */
+    size_t lost;             /* steps that have not */
     struct split split;
 };
 
@@ -35,7 +35,8 @@ struct search {
     int (*visit)(void *arg, const struct state *state); /* not 0: stop */
     void *arg;
 
-    uint64_t states; /* counted by the search: distinct (disk, promises) pairs */
+    /* Counted by the search: distinct pairs of a disk and its promises. */
+    uint64_t states;
     size_t points;
     size_t bounded;
 };
@@ -47,7 +48,8 @@ struct search {
  * then, crash points in their order; at one point, the disk that lost least of
  * those that look the same. What is remembered of a disk is a digest.
  *
- * Returns 0; what visit() returned; or -EINVAL and *wrong_out, as model_build().
+ * Returns 0; what visit() returned; or -EINVAL and *wrong_out, as
+ * model_build().
  */
 int search_run(struct search *search, const struct op **wrong_out);
 

@@ -30,7 +30,7 @@ static const char DISK[] = "disk";
 static struct report {
     size_t len;
     char text[SERVE_REPORT_BYTES];
-} *report;
+} * report;
 
 struct server {
     const struct serve *serve;
@@ -73,7 +73,7 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Waits for the child; 1 if it had to be killed. Looks at the clock at a tick. */
+/* Waits for the child; 1 if it had to be killed. */
 static int wait_for(pid_t child, int *status_out)
 {
     double deadline = 0;
@@ -104,8 +104,8 @@ static void kill_children(void)
         fclose(children);
 }
 
-/* Kills whatever the child left. All of it is ours to reap: PID 1 is given every
- * orphan of its namespace, and a subreaper those below it. */
+/* Kills whatever the child left. All of it is ours to reap: PID 1 is given
+ * every orphan of its namespace, and a subreaper those below it. */
 static void clear_away(void)
 {
     for (;;) {
@@ -173,7 +173,8 @@ static void show_end(FILE *out, int status, int killed)
         fprintf(out, "= exit %d\n", WEXITSTATUS(status));
 }
 
-static int check_disk(struct server *server, const struct disk *disk, int dir_fd)
+static int check_disk(struct server *server, const struct disk *disk,
+                      int dir_fd)
 {
     int err = disk_write(disk, dir_fd);
     int status = 0;
@@ -227,8 +228,10 @@ static int visit(void *arg, const struct state *state)
 int serve_run(const struct serve *serve, const struct op **wrong_out)
 {
     struct server server = { .serve = serve };
-    struct search search = { .ops = serve->ops, .profile = serve->profile,
-                             .cap = serve->cap, .visit = visit,
+    struct search search = { .ops = serve->ops,
+                             .profile = serve->profile,
+                             .cap = serve->cap,
+                             .visit = visit,
                              .arg = &server };
 
     report = mmap(NULL, sizeof(*report), PROT_READ | PROT_WRITE,

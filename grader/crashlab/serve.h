@@ -2,17 +2,17 @@
  * A fork server: makes every disk in turn and runs a check on each in a child.
  * SPDX-License-Identifier: MIT
  *
- * Linked with the program that is judged, statically, and best run as PID 1 of a
- * namespace. Nothing of that program runs in the server itself: only in a child,
- * which gets the disk as its working directory and is gone, with all that it
- * started, before the next disk is made. For each disk the server writes
+ * Linked with the program that is judged, statically, and best run as PID 1 of
+ * a namespace. Nothing of that program runs in the server itself: only in a
+ * child, which gets the disk as its working directory and is gone, with all
+ * that it started, before the next disk is made. For each disk the server
+ * writes
  *
  *   = 17 12 2                state 17, crash after position 12, 2 steps lost
- *   @ f test.wal 21 x29f0…   what was on the disk: a file, its size and its bytes
+ *   @ f test.wal 21 x29f0…   what was on the disk: a file, size and bytes
  *   @ d sub                  ...or a directory
  *   ...                      what the check said
- *   = exit 0                 how the child ended: exit, signal, time, or said too
- *                            much
+ *   = exit 0                 exit STATUS, signal NUMBER, time (it hung) or much (it said)
  *
  * and at the end `= sum STATES POINTS BOUNDED`, or `= stopped` before the sum
  * where too many children had to be killed. Bytes stand up to the last that is
@@ -40,7 +40,7 @@ struct serve {
     size_t cap;
     void (*check)(void *arg); /* runs in the child; returns or does not */
     void *arg;
-    FILE *out; /* its writes must bear EINTR: the server lives by a timer's ticks */
+    FILE *out; /* its writes must bear EINTR: a timer ticks */
 };
 
 /*

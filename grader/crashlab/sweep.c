@@ -41,7 +41,8 @@ int sweep(int dir_fd, const char *name)
     if (unlinkat(dir_fd, name, AT_REMOVEDIR) == 0)
         return 0;
     fchmodat(dir_fd, name, 0700, 0); /* it may have closed it to itself */
-    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd =
+        openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     int err = sweep_inside(fd);

@@ -2,9 +2,9 @@
  * Runs the driver's script on every disk that a power loss may leave.
  * SPDX-License-Identifier: MIT
  *
- * In a driver that this is linked with, standard input is `PROFILE CAP`, a line;
- * a script; and an operations file (crashlab/ops.h). The script runs once for
- * each disk, in a child and in a directory that holds the disk.
+ * In a driver that this is linked with, standard input is `PROFILE CAP`, a
+ * line; a script; and an operations file (crashlab/ops.h). The script runs once
+ * for each disk, in a child and in a directory that holds the disk.
  */
 #define _GNU_SOURCE
 
@@ -73,8 +73,8 @@ static void on_every_disk(char *input)
     char *text = strstr(input, "crashlab-ops 1\n");
     const struct op *wrong = NULL;
     struct ops ops;
-    FILE *out = fopencookie(
-        NULL, "w", (cookie_io_functions_t){ .write = write_marks });
+    FILE *out =
+        fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_marks });
 
     if (!script || !text || !out)
         driver_fail("not a profile, a script and operations");
@@ -93,8 +93,9 @@ static void on_every_disk(char *input)
     };
     int err = serve_run(&serve, &wrong);
     if (err)
-        fprintf(out, "? 0 %s\n", wrong ? "an operation that cannot have happened"
-                                       : strerror(-err));
+        fprintf(out, "? 0 %s\n",
+                wrong ? "an operation that cannot have happened"
+                      : strerror(-err));
     ops_free(&ops);
     fclose(out);
 }
