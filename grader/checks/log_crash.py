@@ -78,6 +78,12 @@ def _scenarios(recovers: bool):
     )
 
 
+# A writer that makes a call for each byte is slow and may be right: it is tried on
+# small records, where its calls can all be tried.
+CALLS_MAX = 1000
+SMALL = _scenario((*FOUR, MORE), 0, OPEN, *FOUR, MORE, CLOSE)
+
+
 @check("holds-every-record-appended", "replays-every-record")
 def survives_every_crash(run: Run):
     """No power loss, at any moment, takes what was promised.
@@ -93,6 +99,9 @@ def survives_every_crash(run: Run):
     calls, summary, changed = recovering(LOG), [], {}
     for name, scenario in _scenarios(recovers):
         _, ops_file = _traced(run, [scenario])[0]
+        if len(ops_file.calls) > CALLS_MAX:
+            name, scenario = f"{name}, small records only", SMALL
+            _, ops_file = _traced(run, [scenario])[0]
         for profile in PROFILES:
             explored = server.explore(ops_file, calls.script, profile)
             if _broken(scenario, ops_file, explored, calls):

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from .. import build, stage
 from ..course import Lesson
-from ..errors import GraderError
+from ..errors import CannotJudge, GraderError
 from ..run import Failed, Reply, Run, Script, parse_replies
 from ..sandbox import Sandbox
 from .ops import OpsFile
@@ -85,6 +85,8 @@ class Server:
             seconds=SECONDS, init=True, outside=outside,
         )
         text = done.marks.decode(errors="replace")
+        if done.stopped == "time":
+            raise CannotJudge(f"a power loss could leave more disks than {SECONDS} seconds suffice for")
         trouble = next((line for line in text.splitlines() if line.startswith("? ")), None)
         if trouble or not done.ok:
             raise GraderError(f"the fork server ended: {trouble or done.stopped or done}"[:300])

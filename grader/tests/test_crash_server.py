@@ -185,3 +185,13 @@ def test_a_reader_that_is_slow_gets_all_of_the_report(serve, monkeypatch):
     explored, found = ends(serve(), records(60))
     assert set(found) == {"exit 0"} and len(found) > 120
     assert all(log.NEXT[1].hex() in tried.report for tried in explored.tried)
+
+
+def test_a_writer_that_makes_a_call_for_each_byte_is_tried_all_the_same():
+    mutant = next(m for m in mutants() if m.name == "w10-l02/sync-every-byte")
+    graph = LessonGraph(find("w10-l02"), lambda dest: stage_mutant(mutant, dest))
+    try:
+        result = graph.result("survives-every-crash")
+        assert result.status == "passed" and "small records only" in result.detail, result
+    finally:
+        graph.close()
