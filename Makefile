@@ -94,6 +94,14 @@ reset: ## put a lesson's skeletons back: make reset LESSON=w10-l02
 	@[ -n "$(LESSON)" ] || { echo "which? make reset LESSON=w10-l02" >&2; exit 2; }
 	@$(PY) -m grader reset $(LESSON)
 
+.PHONY: crashlab
+crashlab: ## build the crash lab's command: build/crashlab
+	@$(PY) -m grader.crash.lab
+
+.PHONY: bench-crashlab
+bench-crashlab: ## how many disks a second the crash lab tries
+	@$(PY) -m grader.crash.bench
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf build

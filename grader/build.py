@@ -3,6 +3,8 @@
     lesson    the lesson's own commands, to the letter
     plain     the same objects, with -g, linked with the driver: for traces
     checked   the same with AddressSanitizer and UBSan: for behaviour
+    crash     the same objects, static, with the fork server of the crash lab; built
+              only where a check asks for it
 
 Each has a copy of the tree for itself, so that object files never mix.
 """
@@ -13,6 +15,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from .crash import lab
 from .course import HERE, Lesson, commands
 from .errors import GraderError
 from .result import Finding
@@ -27,6 +30,7 @@ EXTRA = {
         "-fno-sanitize-recover=undefined",
     ],
 }
+CRASH = "crash"
 BUILD_SECONDS = 60
 
 _DIAGNOSTIC = re.compile(r"(\S+?):(\d+):(?:\d+:)? (fatal error|error|warning): (.*)")
@@ -112,17 +116,31 @@ def stage_driver(lesson: Lesson, tree: Path) -> None:
         shutil.copyfile(DRIVERS / name, dest / name)
 
 
+def stage_crash_driver(lesson: Lesson, tree: Path) -> None:
+    stage_driver(lesson, tree)
+    dest = tree / ".driver"
+    shutil.copyfile(DRIVERS / "states.c", dest / "states.c")
+    shutil.copyfile(lab.server(), dest / "serve.o")
+    (dest / "crashlab").mkdir()
+    for name in lab.SERVER_HEADERS:
+        shutil.copyfile(lab.SOURCES / name, dest / "crashlab" / name)
+
+
 def _driver_commands(lesson: Lesson, variant: str) -> list[list[str]]:
-    sources = [f".driver/{name}.c" for name in ("driver", "faults", *(f"{t}_calls" for t in lesson.driver))]
+    crash = variant == CRASH
+    names = ["driver", "faults", *(f"{t}_calls" for t in lesson.driver), *["states"] * crash]
+    flags = ["-g"] if crash else EXTRA[variant]
+    sources = [f".driver/{name}.c" for name in names]
     wraps = [f"-Wl,--wrap={name}" for name in (DRIVERS / "faults.names").read_text().split()]
     objects = [Path(source).with_suffix(".o").name for source in sources]
-    result = [["gcc", "-c", "-fPIE", "-I.", "-I.driver", *EXTRA[variant], *sources]]
+    result = [["gcc", "-c", "-fPIE", "-I.", "-I.driver", *flags, *sources]]
     *first, last = [shlex.split(command) for command in compile_commands(lesson)]
-    result += [[*words, *EXTRA[variant]] for words in first if "-c" in words]
+    result += [[*words, *flags] for words in first if "-c" in words]
     at = last.index("-o")
     # The objects come first: what the lesson's command ends with are libraries.
     result.append([
-        last[0], "-fPIE", "-pie", *EXTRA[variant], *objects,
+        last[0], *(["-static"] if crash else ["-fPIE", "-pie"]), *flags,
+        *objects, *[".driver/serve.o"] * crash,
         *last[1:at], *last[at + 2 :], *wraps, "-o", "driver",
     ])
     return result

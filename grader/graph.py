@@ -71,7 +71,9 @@ class LessonGraph:
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last.filename).name}:{last.lineno}"
             return result.GRADER_ERROR, (), f"{type(error).__name__} at {where}: {error}"
-        return (result.FAILED if findings else result.PASSED), findings, ""
+        if findings:
+            return result.FAILED, findings, ""
+        return result.PASSED, (), self.run.notes.get(check.id, "")
 
     def all(self) -> LessonResult:
         started = time.monotonic()

@@ -43,7 +43,7 @@ class CheckResult:
     seconds: float
     findings: tuple[Finding, ...] = ()
     waits_for: tuple[str, ...] = ()
-    detail: str = ""  # why it cannot be judged, or what went wrong in the grader
+    detail: str = ""  # why it cannot be judged, what went wrong in the grader, or how much was tried
 
 
 @dataclass(frozen=True)

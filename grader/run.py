@@ -124,6 +124,7 @@ class Run:
     stage_into: Callable[[Path], None]
     seed: str | None = None
     memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
+    notes: dict[str, str] = field(default_factory=dict)  # what a check that passed has to say
 
     def __post_init__(self):
         self.home = stage.workspace()
@@ -205,7 +206,7 @@ class Run:
         done, folder = self.drive_anyhow(
             script, files=files, variant=variant, seconds=seconds, outside=outside
         )
-        replies = _replies(done.marks)
+        replies = parse_replies(done.marks)
         if len(replies) < len(script.lines) or not done.ok:
             raise Failed(self._death(script, replies, done))
         for reply in replies.values():
@@ -307,7 +308,7 @@ class Run:
         return Finding(finding.code, finding.message, *place, finding.excerpt)
 
 
-def _replies(marks: bytes) -> dict[int, Reply]:
+def parse_replies(marks: bytes) -> dict[int, Reply]:
     replies, faults = {}, {}
     for line in marks.decode(errors="replace").splitlines():
         words = line.split(" ")

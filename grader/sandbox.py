@@ -175,12 +175,12 @@ class Sandbox:
     def inside(self) -> str:
         return "/work" if self.level.name == "namespaces" else str(self.tree)
 
-    def command(self, argv, cwd: str, seconds: float, memory: bool) -> list[str]:
+    def command(self, argv, cwd: str, seconds: float, memory: bool, init=False) -> list[str]:
         """The whole command: bubblewrap, the limits, then argv."""
         limited = [*_limits(seconds, memory), *argv]
         if self.level.name != "namespaces":
             return limited
-        words = ["bwrap", *_namespaces()]
+        words = ["bwrap", *_namespaces(), *["--as-pid-1"] * init]
         words += ["--bind", str(self.tmp), "/tmp", "--bind", str(self.tree), "/work"]
         for name in ("passwd", "group"):
             words += ["--ro-bind", str(self.home / name), f"/etc/{name}"]
@@ -190,19 +190,21 @@ class Sandbox:
     def run(
         self, argv, *, cwd: str = ".", seconds: float = 10, stdin: bytes = b"",
         memory: bool = True, marks: bool = False, outside=(), env=None,
+        init: bool = False,
     ) -> Completed:
         """Runs argv in the tree's directory `cwd` and waits for it.
 
         `memory`   False for AddressSanitizer builds, which reserve terabytes
         `marks`    collects what is written to one more descriptor; its number is
                    added to argv
+        `init`     it is PID 1 of its namespace, and reaps what others leave
         `outside`  words in front of the whole command, such as strace and its options
         """
         reader = writer = None
         if marks:
             reader, writer = os.pipe()
             argv = [*argv, str(writer)]
-        command = [*outside, *self.command(argv, cwd, seconds, memory)]
+        command = [*outside, *self.command(argv, cwd, seconds, memory, init)]
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp",
             "LANG": "C.UTF-8", "TERM": "dumb", **(env or {}),

@@ -14,7 +14,7 @@ from .run import Run, Script, Session
 from .trace import TRACED, KernelModelError, Promise, TraceSyntaxError, ordering, parse, replay
 from .trace.ops import Mark, Write
 
-__all__ = ["Promise", "trace"]
+__all__ = ["Promise", "readable", "replayed_run", "student_stack", "trace"]
 
 STRING_MAX_BYTES = 1 << 20
 EXCERPT_LINES = 9
@@ -55,6 +55,12 @@ def trace(
 
 
 def _judge(run: Run, script: Script, files, rules, stacks: bool):
+    session, replayed = replayed_run(run, script, files, stacks)
+    return session, replayed, ordering.check(replayed, **rules)
+
+
+def replayed_run(run: Run, script: Script, files, stacks: bool):
+    """Runs the script traced; the session, and what the trace says of files."""
     log = run.home / "strace.log"
     log.unlink(missing_ok=True)
     log.touch()
@@ -75,7 +81,7 @@ def _judge(run: Run, script: Script, files, rules, stacks: bool):
         raise GraderError(f"the trace is not understood: {error}") from None
     if not any(isinstance(op, Mark) for op in replayed.ops):
         raise GraderError("the trace does not show the driver's marks")
-    return session, replayed, ordering.check(replayed, **rules)
+    return session, replayed
 
 
 def _strace(log: Path, stacks: bool) -> list[str]:
@@ -103,10 +109,7 @@ def _finding(run: Run, replayed, violation) -> Finding:
         message += f" (and {violation.count - 1} more like it)"
     excerpt = tuple(_excerpt(replayed, violation))
     finding = Finding(violation.code, message, excerpt=excerpt)
-    frames = [frame for frame in violation.culprit.call.stack if frame.file.endswith("/plain/driver")]
-    places = run.lines_of([frame.address - 1 for frame in frames], "plain")
-    stack = [(frame.symbol, places[frame.address - 1]) for frame in frames
-             if frame.address - 1 in places]
+    stack = student_stack(run, violation.culprit.call)
     if not stack:
         # What is not durable was left by another: it is the one who promises that must sync.
         promising = violation.mark.text.split()[2] if violation.mark else violation.call_name
@@ -119,6 +122,15 @@ def _finding(run: Run, replayed, violation) -> Finding:
     file, line = promising[-1] if promising and ordered else stack[0][1]
     path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
     return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
+
+
+def student_stack(run: Run, call) -> list[tuple[str, tuple[str, int]]]:
+    """(function, (file, line)) of a traced call, as far as the student's files go;
+    the innermost first."""
+    frames = [frame for frame in call.stack if frame.file.endswith("/plain/driver")]
+    places = run.lines_of([frame.address - 1 for frame in frames], "plain")
+    return [(frame.symbol, places[frame.address - 1]) for frame in frames
+            if frame.address - 1 in places]
 
 
 def _excerpt(replayed, violation):
@@ -134,7 +146,7 @@ def _excerpt(replayed, violation):
     for op in calls[-EXCERPT_LINES:]:
         if missing and op is violation.mark:
             yield f"MISSING  {missing}"
-        text = _readable(op, replayed.cwd)
+        text = readable(op, replayed.cwd)
         yield f"{'BAD      ' if op.call.entered in bad else '         '}{text}"
 
 
@@ -148,7 +160,7 @@ def _bounds(ops, violation) -> tuple[int, int]:
     return begin, max(at, end)
 
 
-def _readable(op, cwd: str) -> str:
+def readable(op, cwd: str) -> str:
     if isinstance(op, Mark):
         words = op.text.split()
         if words[0] == ">":

@@ -66,6 +66,18 @@ char **driver_keep(char **words);
 /* The number of the call that runs now. */
 extern long driver_call;
 
+enum { DRIVER_MARKS_FD = 200 }; /* out of the way of what a student opens */
+
+/* Where reports go: write(2) to the marks, unless somebody changes it. */
+extern void (*driver_sink)(const char *text, size_t len);
+
+/* What is done with all of standard input: driver_run(), unless somebody changes
+ * it in a constructor. */
+extern void (*driver_input)(char *input);
+
+/* Makes the calls of a script, which it takes apart. */
+void driver_run(char *script);
+
 /* Stops the driver: the script, not the student, is wrong. */
 void driver_fail(const char *what) __attribute__((noreturn));
 

@@ -1,0 +1,77 @@
+"""How fast the crash lab is, beside the floor: python3 -m grader.crash.bench"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from .. import stage
+from ..checks.wal_format import DEL, SET, encode
+from ..course import find
+from ..run import Script
+from ..sandbox import Sandbox
+from . import lab
+from .explore import Server
+from .log import LOG, recovering
+from .ops import OpsFile
+
+FOUR = ((SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b""))
+PROMISES = 800  # each of them makes every disk another state
+FLOOR = 20_000
+
+
+def many_states() -> OpsFile:
+    """Four records that nobody synced, then promises."""
+    lines, offset, at = ["crashlab-ops 1", "dir 1", f"file 2 x", f"entry 1 {LOG} 2"], 0, 0
+    for record in FOUR:
+        at, data = at + 1, encode(*record)
+        lines.append(f"op {at} {at} write 2 {offset} x{data.hex()}")
+        offset += len(data)
+    lines += [f"op {at + i} {at + i} ack {i}" for i in range(1, PROMISES + 1)]
+    return OpsFile("".join(f"{line}\n" for line in [*lines, "end"]), {}, ())
+
+
+def recover_once() -> Script:
+    script = Script()
+    script.call("wal_recover", LOG)
+    return script
+
+
+def measure(home, cpu: int, servers: dict) -> tuple[float, float, float, int]:
+    """States a second of one worker pinned to `cpu`: recovering once, the whole check
+    of the lesson, and the floor; and how many states there were."""
+    server, pin = servers[cpu], ["taskset", "-c", str(cpu)]
+    rates = []
+    for script in (recover_once(), recovering(LOG).script):
+        found = server.explore(many_states(), script, "posix", outside=pin)
+        rates.append(len(found.tried) / found.seconds)
+    done = server.sandbox.run(
+        [f"{server.sandbox.inside}/crash/floor", str(FLOOR)], cwd="crash", seconds=60, outside=pin
+    )
+    return rates[0], rates[1], float(done.stdout), len(found.tried)
+
+
+def main() -> int:
+    cpus = sorted(os.sched_getaffinity(0))
+    floor = lab.build(lab.ROOT / "build" / "floor", [lab.SOURCES / "floor.c"], ["-static"])
+    home, servers = stage.workspace(), {}
+    try:
+        for cpu in cpus:
+            (home / str(cpu)).mkdir(mode=0o711)
+            servers[cpu] = Server(find("w10-l03"), Sandbox(home / str(cpu)), stage.stage_reference)
+            (servers[cpu].sandbox.tree / "crash" / "floor").write_bytes(floor.read_bytes())
+            (servers[cpu].sandbox.tree / "crash" / "floor").chmod(0o755)
+        once, whole, least, states = measure(home, cpus[0], servers)
+        print(f"{states} states of a log of four records, one worker on one core")
+        print(f"floor: fork, rewrite, check, wait   {least:8.0f} a second")
+        print(f"recover once                        {once:8.0f} a second, {once / least:.2f} of the floor")
+        print(f"the check of w10-l03                {whole:8.0f} a second, {whole / least:.2f}")
+        with ThreadPoolExecutor(len(cpus)) as pool:
+            all_rates = list(pool.map(lambda cpu: measure(home, cpu, servers), cpus))
+        print(f"recover once, {len(cpus)} workers             {sum(r[0] for r in all_rates):8.0f} a second")
+    finally:
+        stage.remove(home)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""The smallest counterexample, as a page that a person can follow."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+from ..course import ROOT
+from ..errors import GraderError
+from ..result import Finding
+from ..run import Run
+from ..trace import ops
+from ..tracing import readable, student_stack
+from . import lab
+from .explore import Tried
+from .ops import OpsFile
+
+SHOWN_BYTES = 24
+
+
+def smallest(broken: list[Tried]) -> Tried:
+    """The earliest crash point; there, what lost least."""
+    return min(broken, key=lambda tried: (tried.point, tried.lost, tried.number))
+
+
+def page(run: Run, replayed, ops_file: OpsFile, profile: str, tried: Tried) -> list[str]:
+    """The calls and what became of each, the disk, what was said of it."""
+    path, fates = _fates(run, ops_file, profile, tried)
+    lines = list(_timeline(run, replayed, fates, tried.point))
+    lines += ["           *** the power fails here ***", "", "on the disk:", *_disk(tried.disk)]
+    lines += ["", "then:", *_said(tried)]
+    lines += ["", f"to have this disk:  build/crashlab show {path} --state {tried.number} "
+                  f"--profile {profile} DIR"]
+    return lines
+
+
+def at_lost_call(run: Run, ops_file: OpsFile, profile: str, tried: Tried, finding: Finding,
+                 promising: str) -> Finding:
+    """Points at the first call that the disk did not get, in the function that
+    promised if that made it."""
+    _, fates = _fates(run, ops_file, profile, tried)
+    for op in ops_file.calls.values():
+        if fates.get(op.call.entered) in ("lost", "torn"):
+            stack = student_stack(run, op.call)
+            places = [place for symbol, place in stack if symbol == promising]
+            places += [place for _, place in stack]
+            if places:
+                return Finding(finding.code, finding.message, *places[0], finding.excerpt)
+    return run.at_function(finding, promising)
+
+
+def _fates(run: Run, ops_file: OpsFile, profile: str, tried: Tried) -> tuple[str, dict[int, str]]:
+    """What became of each call, by its position. The operations are kept, so that
+    the state can be rebuilt."""
+    kept = ROOT / "build" / "crash" / f"{run.lesson.id}-{run.seed}.ops"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(ops_file.text)
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [lab.program(), "show", kept, "--state", str(tried.number), "--profile", profile,
+             Path(folder, "disk")],
+            capture_output=True, text=True, check=False,
+        )
+    if done.returncode:
+        raise GraderError(f"crashlab show: {done.stderr.strip()}")
+    words = defaultdict(list)
+    for line in done.stdout.splitlines():
+        if line.startswith("  op "):
+            _, number, fate, _ = line.split()
+            words[ops_file.calls[int(number)].call.entered].append(fate)
+    shown = kept.relative_to(ROOT)
+    return str(shown), {at: _fate(of_steps) for at, of_steps in words.items()}
+
+
+def _fate(of_steps: list[str]) -> str:
+    if of_steps[0] in ("pins", "runs"):
+        return {"pins": "synced", "runs": "cut off"}[of_steps[0]]
+    kept, total = (sum(int(n) for n in column) for column in zip(*(f.split("/") for f in of_steps)))
+    return "" if total == 0 else "persisted" if kept == total else "torn" if kept else "lost"
+
+
+def _timeline(run: Run, replayed, fates: dict[int, str], point: int):
+    told = set()
+    for op in replayed.ops:
+        at = op.call.entered
+        mark = isinstance(op, ops.Mark)
+        if at > point or (at in told and not mark) or not (mark or at in fates):
+            continue
+        told.add(at)
+        text = readable(op, replayed.cwd)
+        stack = [] if mark else student_stack(run, op.call)
+        where = f"   {stack[0][1][0]}:{stack[0][1][1]}" if stack else ""
+        yield f"{'' if mark else fates[at]:10} {_short(text)}{where}"
+
+
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+def _disk(lines) -> list[str]:
+    shown = []
+    for line in lines:
+        kind, name, *rest = line.split(" ")
+        if kind == "d":
+            shown.append(f"  {name}/")
+            continue
+        data = bytes.fromhex(rest[1][1:])
+        more = " ..." if len(data) > SHOWN_BYTES else ""
+        zeros = "" if int(rest[0]) == len(data) else ", zeros from there on"
+        shown.append(f"  {name}  {rest[0]} bytes: {data[:SHOWN_BYTES].hex(' ')}{more}{zeros}")
+    return shown or ["  nothing"]
+
+
+def _said(tried: Tried) -> list[str]:
+    shown = []
+    for reply in tried.replies.values():
+        if reply.call == "look":
+            files = [value for key, value in reply.words if key == "f"]
+            sizes = [value for key, value in reply.words if key == "size"]
+            text = ", ".join(f"{name} {size} bytes" for name, size in zip(files, sizes)) or "nothing"
+            shown.append(f"  the directory holds: {text}")
+        else:
+            words = [f"{k}={v}" for k, v in reply.words if not (k in "kv" and len(v) > 40)]
+            shown.append(f"  {reply.call}() {' '.join(words)}"[:100])
+    return [*shown, f"  the end: {tried.end}"] if tried.end != "exit 0" else shown
