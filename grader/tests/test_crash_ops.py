@@ -99,7 +99,7 @@ def test_other_directories_are_left_out_and_the_way_from_them_is_not():
 
 
 @pytest.mark.parametrize("call, what", [
-    ("mmap(NULL, 4096, PROT_READ, MAP_SHARED, {fd}, 0) = 0x7f0000", "a shared mapping"),
+    ("mmap(NULL, 4096, PROT_READ|PROT_WRITE, MAP_SHARED, {fd}, 0) = 0x7f0000", "a shared mapping"),
     ('symlink("log", "l") = 0', "a symlink file"),
     ('rename("/tmp/unknown", "x") = 0', "a file from elsewhere"),
     ("io_uring_setup(8, {{flags=0}}) = 9", "io_uring_setup"),

@@ -16,7 +16,10 @@ from grader.graph import LessonGraph
 from grader.mutants import mutants, stage_mutant
 from grader.sandbox import Sandbox
 
-HEAD = "int wal_recover(const char *path, struct kv *kv, struct wal_recovery *found_out)\n{\n"
+HEAD = (
+    "int wal_recover(const char *path, struct kv *kv,\n"
+    "                struct wal_recovery *found_out)\n{\n"
+)
 INCLUDES = "#include <dirent.h>\n#include <signal.h>\n#include <stdio.h>\n#include <unistd.h>\n"
 
 
