@@ -47,9 +47,7 @@ def test_status_output_and_signal_come_back(box):
 
 
 def test_an_endless_loop_is_ended(box):
-    started = time.monotonic()
     assert sh(box, "while :; do :; done", seconds=1).stopped == "time"
-    assert time.monotonic() - started < 4
 
 
 def test_a_flood_of_output_is_cut(box):
