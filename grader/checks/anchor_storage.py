@@ -5,8 +5,10 @@ from dataclasses import replace
 
 from ..result import Finding
 from ..run import Failed, Run, Script
+from ..tracing import Promise
 from . import check, ed25519
 from .anchor_format import LAST_ID, NO_DIGEST, Record, chain, cosign
+from .returns import interrupted_syncs
 
 EEXIST, EINVAL, ENOENT = -errno.EEXIST, -errno.EINVAL, -errno.ENOENT
 TIME = 1_700_000_000
@@ -296,10 +298,11 @@ def survives_short_and_interrupted_writes(run: Run):
     """A write that stops half way is continued to its end.
 
     write(2) takes one byte, or three a call; EINTR means that nothing was written yet,
-    and the same call is made again. A call that takes no byte at all must end in an error, not in an endless loop.
+    and the same call is made again. A call that takes no byte at all must end in an
+    error, not in an endless loop. A sync that is interrupted has not synced.
     """
     faults = [("write", 1, "short", 1, "F101"), ("write", "1+", "short", 3, "F101"),
-              ("write", 1, "errno", errno.EINTR, "F102"), ("sync", 1, "errno", errno.EINTR, "F102")]
+              ("write", 1, "errno", errno.EINTR, "F102")]
     session, cases = _faulty(run, faults)
     want = world(run).files(2, head=1)
     for folder, code, fault, before, name, failing, *_ in cases:
@@ -315,6 +318,10 @@ def survives_short_and_interrupted_writes(run: Run):
             yield run.at_fault(Finding(code, message), met)
             return
     yield from _zero_write(run)
+    for call, args, before, name in _calls(world(run)):
+        promises = [Promise(f"log/{name or 'head'}", "both")]
+        words = (call, "log", *args)
+        yield from interrupted_syncs(run, [], words, promises, inside("log", before))
 
 
 def _zero_write(run: Run):

@@ -9,7 +9,7 @@ from . import check
 from .cas_store import (
     HELLO, STORE, name_of, new_objects, only, path_of, wrong_store,
 )
-from .returns import errno_name, wrong_return
+from .returns import errno_name, interrupted_syncs, wrong_return
 
 LARGE = b"large " * 800
 # Places in cas_store() at which another process may come in between.
@@ -192,7 +192,7 @@ def writes_every_byte(run: Run):
     """A write that stops half way is continued.
 
     One that is interrupted is tried again. One that takes no byte at all ends in an
-    error, not in an endless loop.
+    error, not in an endless loop. A sync that is interrupted has not synced.
     """
     cases = (
         ("1 short 1", "F101", "took 1 byte"), ("1+ short 700", "F101", "took 700 bytes at a time"),
@@ -211,6 +211,8 @@ def writes_every_byte(run: Run):
             found = wrong_store(run, session, number, LARGE, code, when, f"store-{i}")
             yield from (run.at_fault(finding, fault) for finding in found)
     yield from _zero_write(run)
+    opened, stored = ("cas_open", 0, STORE), ("cas_store", 0, LARGE)
+    yield from interrupted_syncs(run, [opened], stored, [Promise(path_of(LARGE), "both")])
 
 
 def _zero_write(run: Run):

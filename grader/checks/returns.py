@@ -3,7 +3,10 @@
 import errno
 
 from ..result import Finding
-from ..run import Reply, Run
+from ..run import Reply, Run, Script
+from ..tracing import trace
+
+SYNCS_MOST = 4  # in one call
 
 
 def errno_name(error: int) -> str:
@@ -21,3 +24,25 @@ def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
             yield run.at_fault(finding, reply.faults[-1])
         else:
             yield run.at_function(finding, reply.call)
+
+
+def interrupted_syncs(run: Run, before, call, promises, files=None):
+    """Interrupts (EINTR) each sync of a call in turn. F104 where it then returns 0 and
+    what it promises is not durable: a sync that is interrupted has not synced.
+
+    `before`    calls that come first, `call` the one, each a tuple of words
+    `promises`  what `call` promises by returning 0
+    """
+    for number in range(1, SYNCS_MOST + 1):
+        script = Script()
+        for words in before:
+            script.call(*words)
+        script.call("fault", "sync", number, "errno", errno.EINTR)
+        made = script.call(*call)
+        session, findings = trace(run, script, files=files, promises={made: promises})
+        if not session[made].faults:
+            return
+        for where in findings[:1]:
+            message = f"a sync was interrupted (EINTR), and {call[0]}() returned 0 without another"
+            yield Finding("F104", message, where.file, where.line, where.excerpt)
+            return

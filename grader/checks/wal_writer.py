@@ -6,7 +6,7 @@ from ..result import Finding
 from ..run import HERE, Failed, Run, Script
 from ..tracing import Promise, trace
 from . import check
-from .returns import errno_name, wrong_return
+from .returns import errno_name, interrupted_syncs, wrong_return
 from .wal_format import DEL, SET, encode, random_record, show
 
 LOG, OTHER = "test.wal", "other.wal"
@@ -261,20 +261,8 @@ def survives_interrupted_writes(run: Run):
         message = f"write() was interrupted (EINTR) and wal_append() returned {errno_name(reply['ret'])}"
         yield run.at_fault(Finding("F102", message), reply.faults[0])
         return
-    yield from _interrupted_sync(run)
-
-
-def _interrupted_sync(run: Run):
-    """An interrupted sync is tried again or reported; it is no sync."""
-    script = Script()
-    script.call("wal_open", 0, LOG)
-    script.call("fault", "sync", 1, "errno", errno.EINTR)
-    appended = script.call("wal_append", 0, *FIRST)
-    session, findings = trace(run, script, promises={appended: [Promise(LOG, "file")]})
-    if session[appended].faults and findings:
-        message = "a sync was interrupted (EINTR), and wal_append() returned 0 without another"
-        where = findings[0]
-        yield Finding("F104", message, where.file, where.line, where.excerpt)
+    opened, append = ("wal_open", 0, LOG), ("wal_append", 0, *FIRST)
+    yield from interrupted_syncs(run, [opened], append, [Promise(LOG, "file")])
 
 
 def _poison_script(fault):
