@@ -7,7 +7,8 @@ from ..result import Finding
 from ..run import Run, Script
 from . import check
 from .anchor_format import HEAD_VALID, LAST_ID, PENDING, Record, cosign, recover, seal
-from .anchor_storage import files_differ, inside, standing, world, wrong_return
+from .anchor_storage import files_differ, inside, standing, world
+from .returns import wrong_return
 
 NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")
 HEADS = ("ANCHOR_HEAD_NONE", "ANCHOR_HEAD_MALFORMED", "ANCHOR_HEAD_VALID")

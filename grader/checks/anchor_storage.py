@@ -8,7 +8,7 @@ from ..run import Failed, Run, Script
 from ..tracing import Promise
 from . import check, ed25519
 from .anchor_format import LAST_ID, NO_DIGEST, Record, chain, cosign
-from .returns import interrupted_syncs
+from .returns import errno_name, interrupted_syncs, wrong_return
 
 EEXIST, EINVAL, ENOENT = -errno.EEXIST, -errno.EINVAL, -errno.ENOENT
 TIME = 1_700_000_000
@@ -71,20 +71,6 @@ def files_differ(got: dict, want: dict) -> str | None:
             size = f"{len(got[name] or b'')} bytes, not {len(want[name])}"
             return f"{name} holds something else than it should ({size})"
     return None
-
-
-def _error(number: int) -> str:
-    return f"{number} (-{errno.errorcode[-number]})" if -number in errno.errorcode else str(number)
-
-
-def wrong_return(run: Run, reply, want: int, code: str, when: str):
-    if reply["ret"] != want:
-        message = f"{reply.call}() returned {_error(reply['ret'])} {when}, and should return {_error(want)}"
-        finding = Finding(code, message)
-        if reply.faults:
-            yield run.at_fault(finding, reply.faults[-1])
-        else:
-            yield run.at_function(finding, reply.call)
 
 
 @check("builds")
@@ -314,7 +300,7 @@ def survives_short_and_interrupted_writes(run: Run):
         if reply["ret"] != 0 or not whole:
             how = "was interrupted" if fault[2] == "errno" else f"took {fault[3]} bytes"
             state = "whole" if whole else "not whole"
-            message = f"{met.call}() {how}; {reply.call}() returned {_error(reply['ret'])} and {made} is {state}"
+            message = f"{met.call}() {how}; {reply.call}() returned {errno_name(reply['ret'])} and {made} is {state}"
             yield run.at_fault(Finding(code, message), met)
             return
     yield from _zero_write(run)

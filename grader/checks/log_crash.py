@@ -14,11 +14,10 @@ from ..run import Run, Script
 from ..trace.ops import Mark
 from ..tracing import replayed_run
 from . import check
-from .wal_format import DEL, SET, encode
+from .wal_format import FOUR, SET, encode
 
 LOG = "deep/test.wal"  # not where the program runs: its directory is to be synced
 BESIDE = {"deep/other": b""}
-FOUR = ((SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b""))
 # One that crosses a block boundary, so that its parts can be lost apart, and one behind it.
 LARGE = (SET, b"large", b"\xa5" * 4200)
 MORE = (SET, b"after", b"all")

@@ -11,6 +11,8 @@ import zlib
 SET, DEL = 1, 2
 OK, END, TORN, CORRUPT = range(4)
 VERDICTS = ("OK", "END", "TORN", "CORRUPT")
+# The four records of the lessons.
+FOUR = [(SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b"")]
 MIN_BYTES, MAX_BYTES = 15, 131_085
 
 

@@ -6,7 +6,7 @@ from ..result import Finding
 from ..run import Run, Script
 from . import check
 from .wal_format import (
-    CORRUPT, DEL, END, MAX_BYTES, OK, SET, TORN, VERDICTS, encode, random_record, seal, show,
+    CORRUPT, DEL, END, FOUR, MAX_BYTES, OK, SET, TORN, VERDICTS, encode, random_record, seal, show,
 )
 
 EINVAL, ENOBUFS = -22, -105
@@ -39,7 +39,7 @@ def computes_the_crc(run: Run):
 def _records(run: Run):
     """Records of every shape: the lesson's, the limits, and random ones."""
     rng = run.rng("records")
-    yield from [(SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42")]
+    yield from FOUR[:3]
     yield from [(DEL, b"name", b""), (SET, b"k", b""), (SET, b"\0", b"\0\0"), (DEL, b"abc", b"")]
     yield from [(SET, rng.randbytes(65_535), rng.randbytes(65_535)), (DEL, bytes(65_535), b"")]
     yield from [(SET, rng.randbytes(255), rng.randbytes(256)), (SET, b"\xff" * 4, b"\xff" * 257)]

@@ -6,10 +6,9 @@ from ..result import Finding
 from ..run import Failed, Run, Script
 from ..tracing import Promise, trace
 from . import check
-from .wal_format import DEL, MAX_BYTES, SET, apply, encode, random_record, show
+from .wal_format import DEL, FOUR, MAX_BYTES, SET, apply, encode, random_record, show
 
 LOG = "test.wal"
-FOUR = [(SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b"")]
 EBADMSG = -errno.EBADMSG
 
 

@@ -7,10 +7,9 @@ from ..run import HERE, Failed, Run, Script
 from ..tracing import Promise, trace
 from . import check
 from .returns import errno_name, interrupted_syncs, wrong_return
-from .wal_format import DEL, SET, encode, random_record, show
+from .wal_format import FOUR, SET, encode, random_record, show
 
 LOG, OTHER = "test.wal", "other.wal"
-FOUR = [(SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b"")]
 FIRST, SECOND = FOUR[0], FOUR[1]
 
 

@@ -5,7 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from .. import stage
-from ..checks.wal_format import DEL, SET, encode
+from ..checks.wal_format import FOUR, encode
 from ..course import find
 from ..run import Script
 from ..sandbox import Sandbox
@@ -14,14 +14,13 @@ from .explore import Server
 from .log import LOG, recovering
 from .ops import OpsFile
 
-FOUR = ((SET, b"foo", b"bar"), (SET, b"name", b"alice"), (SET, b"count", b"42"), (DEL, b"name", b""))
 PROMISES = 800  # each of them makes every disk another state
 FLOOR = 20_000
 
 
 def many_states() -> OpsFile:
     """Four records that nobody synced, then promises."""
-    lines, offset, at = ["crashlab-ops 1", "dir 1", f"file 2 x", f"entry 1 {LOG} 2"], 0, 0
+    lines, offset, at = ["crashlab-ops 1", "dir 1", "file 2 x", f"entry 1 {LOG} 2"], 0, 0
     for record in FOUR:
         at, data = at + 1, encode(*record)
         lines.append(f"op {at} {at} write 2 {offset} x{data.hex()}")
