@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -189,14 +190,14 @@ class Sandbox:
 
     def run(
         self, argv, *, cwd: str = ".", seconds: float = 10, stdin: bytes = b"",
-        memory: bool = True, marks: bool = False, outside=(), env=None,
-        init: bool = False,
+        memory: bool = True, marks: bool | Callable[[bytes], None] = False, outside=(),
+        env=None, init: bool = False,
     ) -> Completed:
         """Runs argv in the tree's directory `cwd` and waits for it.
 
         `memory`   False for AddressSanitizer builds, which reserve terabytes
-        `marks`    collects what is written to one more descriptor; its number is
-                   added to argv
+        `marks`    collects what is written to one more descriptor, or hands it on as it
+                   comes, without a limit; its number is added to argv
         `init`     it is PID 1 of its namespace, and reaps what others leave
         `outside`  words in front of the whole command, such as strace and its options
         """
@@ -210,7 +211,9 @@ class Sandbox:
             "LANG": "C.UTF-8", "TERM": "dumb", **(env or {}),
         }
         try:
-            return _Child(self, command, environment, cwd, stdin, (reader, writer)).wait(seconds)
+            child = _Child(self, command, environment, cwd, stdin, (reader, writer))
+            child.on_marks = marks if callable(marks) else None
+            return child.wait(seconds)
         except FileNotFoundError as error:
             raise UsageError(f"{error.filename} is not installed: make setup") from None
         except OSError as error:
@@ -238,6 +241,7 @@ class _Child:
         self.pipes = {}
         self.got = {"stdout": bytearray(), "stderr": bytearray(), "marks": bytearray()}
         self.stopped = None
+        self.on_marks = None
         mark_reader, mark_writer = marks
         self.marks_fd = mark_writer
         pass_fds = () if mark_writer is None else (mark_writer,)
@@ -285,6 +289,9 @@ class _Child:
             return
         if not data:
             self._drop(pipe)
+            return
+        if name == "marks" and self.on_marks:
+            self.on_marks(data)
             return
         # The marks are ours, yet a student's code can write to them too.
         cap = OUTPUT_MAX_BYTES if name != "marks" else 64 * OUTPUT_MAX_BYTES

@@ -6,15 +6,22 @@ follows with a stack for every call (-k, twenty times as slow), to name the line
 
 import os
 import re
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import CannotJudge, GraderError
 from .result import Finding
 from .run import Run, Script, Session
-from .trace import TRACED, KernelModelError, Promise, TraceSyntaxError, ordering, parse, replay
+from .sandbox import Sandbox
+from .trace import (
+    TRACED, KernelModelError, Promise, Trace, TraceSyntaxError, ordering, parse, replay,
+    replay_children,
+)
 from .trace.ops import Mark, Write
 
-__all__ = ["Promise", "readable", "replayed_run", "student_stack", "trace"]
+__all__ = ["Promise", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
+           "student_stack", "trace"]
 
 STRING_MAX_BYTES = 1 << 20
 EXCERPT_LINES = 9
@@ -61,30 +68,50 @@ def _judge(run: Run, script: Script, files, rules, stacks: bool):
 
 def replayed_run(run: Run, script: Script, files, stacks: bool):
     """Runs the script traced; the session, and what the trace says of files."""
-    log = run.home / "strace.log"
-    log.unlink(missing_ok=True)
-    log.touch()
-    run.sandbox.hand_over_file(log)
-    session = run.drive(
-        script, files=files, variant="plain", seconds=60 if stacks else 20,
-        outside=_strace(log, stacks),
-    )
-    inside = f"{run.sandbox.inside}/{session.folder.name}"
-    try:
-        with log.open(encoding="ascii", errors="backslashreplace") as lines:
-            events = parse(lines, log.name)
-        replayed = replay(
-            events, program=f"{run.sandbox.inside}/plain/driver", cwd=inside,
+    with strace_log(run.sandbox) as log:
+        session = run.drive(
+            script, files=files, variant="plain", seconds=60 if stacks else 20,
+            outside=strace(log, stacks),
+        )
+        inside = f"{run.sandbox.inside}/{session.folder.name}"
+        replayed = _understood(
+            log, replay, program=f"{run.sandbox.inside}/plain/driver", cwd=inside,
             initial=_initial(inside, files or {}), marks_fd=session.done.marks_fd,
         )
-    except (TraceSyntaxError, KernelModelError) as error:
-        raise GraderError(f"the trace is not understood: {error}") from None
     if not any(isinstance(op, Mark) for op in replayed.ops):
         raise GraderError("the trace does not show the driver's marks")
     return session, replayed
 
 
-def _strace(log: Path, stacks: bool) -> list[str]:
+def replayed_children(log: Path, program: str, cwd: str, initials, marks_fd: int) -> list[Trace]:
+    """What the children of a fork server did, each of which found another directory."""
+    return _understood(
+        log, replay_children, program=program, cwd=cwd, initials=initials, marks_fd=marks_fd
+    )
+
+
+def _understood(log: Path, replaying, **what):
+    try:
+        with log.open(encoding="ascii", errors="backslashreplace") as lines:
+            return replaying(parse(lines, log.name), **what)
+    except (TraceSyntaxError, KernelModelError) as error:
+        raise GraderError(f"the trace is not understood: {error}") from None
+
+
+@contextmanager
+def strace_log(sandbox: Sandbox):
+    """A file for strace to write to, as the user whom it runs as."""
+    handle, name = tempfile.mkstemp(prefix="strace-", dir=sandbox.home)
+    os.close(handle)
+    sandbox.hand_over_file(Path(name))
+    try:
+        yield Path(name)
+    finally:
+        os.unlink(name)
+
+
+def strace(log: Path, stacks: bool) -> list[str]:
+    """The words in front of a command that is traced."""
     cpu = sorted(os.sched_getaffinity(0))
     words = ["taskset", "-c", str(cpu[os.getpid() % len(cpu)]), "strace", "-f", "-y", "-xx"]
     words += ["-s", str(STRING_MAX_BYTES), "--seccomp-bpf", "--decode-pids=pidns"]
@@ -98,7 +125,7 @@ def _initial(folder: str, files) -> dict[str, int | None]:
     for name, data in files.items():
         for parent in list(Path(name).parents)[:-1]:
             found[f"{folder}/{parent}"] = None
-        found[f"{folder}/{name}"] = len(data)
+        found[f"{folder}/{name.rstrip('/')}"] = None if name.endswith("/") else len(data)
     return found
 
 

@@ -1,20 +1,24 @@
-"""Runs a script on every disk that a power loss may leave: the fork server's client."""
+"""Runs scripts on every disk that a power loss may leave: the fork server's client."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from .. import build, stage
+from .. import build, stage, tracing
 from ..course import Lesson
 from ..errors import CannotJudge, GraderError
 from ..run import Failed, Reply, Run, Script, parse_replies
 from ..sandbox import Sandbox
-from .ops import OpsFile
+from ..trace import Trace
+from .ops import OpsFile, only_a_disk, unquoted
 
 PROFILES = ("posix", "torn512")
 CAP = 4096  # sets of steps tried at one crash point
 SECONDS = 60
+SHOWN_BYTES = 16384  # of a file, SERVE_SHOWN_BYTES
+MARKS_FD = 200  # DRIVER_MARKS_FD
 
 
 @dataclass(frozen=True)
@@ -32,34 +36,56 @@ class Tried:
     def replies(self) -> dict[int, Reply]:
         return parse_replies(self.report.encode())
 
-    def file(self, name: str) -> bytes | None:
-        """A file's bytes, as far as they were shown; None if it is not there."""
-        for line in self.disk:
-            words = line.split(" ")
-            if words[:2] == ["f", name]:
-                return bytes.fromhex(words[3][1:]).ljust(min(int(words[2]), 1 << 20), b"\0")
-        return None
+    @cached_property
+    def listing(self) -> dict[str, tuple[int, bytes]]:
+        """What the disk holds: sizes and the bytes that are shown. Names are quoted."""
+        words = [line.split(" ") for line in self.disk if line.startswith("f ")]
+        return {
+            name: (int(size), bytes.fromhex(data[1:]).ljust(min(int(size), SHOWN_BYTES), b"\0"))
+            for _, name, size, data in words
+        }
 
+    @cached_property
+    def files(self) -> dict[str, bytes]:
+        return {name: data for name, (_, data) in self.listing.items()}
 
-    def looked(self, number: int) -> dict[str, bytes]:
+    @property
+    def folders(self) -> list[str]:
+        return [line.split(" ")[1] for line in self.disk if line.startswith("d ")]
+
+    @property
+    def is_shown_whole(self) -> bool:
+        return all(size == len(data) for size, data in self.listing.values())
+
+    def looked(self, number: int) -> dict[str, tuple[int, bytes]]:
         """What the call `look` of that number saw, if the script came so far."""
         words = self.replies[number].words if number in self.replies else ()
-        names = [value for key, value in words if key == "f"]
-        return dict(zip(names, (bytes.fromhex(value[1:]) for key, value in words if key == "bytes")))
+        names, sizes, data = ([v for k, v in words if k == key] for key in ("f", "size", "bytes"))
+        return {
+            name: (int(size), bytes.fromhex(shown[1:]))
+            for name, size, shown in zip(names, sizes, data)
+        }
 
 
 @dataclass(frozen=True)
 class Exploration:
-    tried: tuple[Tried, ...]
+    """What became of one job."""
+
+    states: int
     points: int
     bounded: int  # crash points at which not all sets of steps were tried
-    stopped: bool  # too many children hung
-    seconds: float
 
     @property
     def summary(self) -> str:
         scope = f"bounded at {self.bounded} of them" if self.bounded else "all there are"
-        return f"{len(self.tried)} states at {self.points} crash points, {scope}"
+        return f"{self.states} states at {self.points} crash points, {scope}"
+
+
+@dataclass(frozen=True)
+class Explored:
+    jobs: tuple[Exploration, ...]
+    stopped: bool  # too many children hung
+    seconds: float
 
 
 class Server:
@@ -74,44 +100,91 @@ class Server:
         sandbox.hand_over_folder(tree)
         self.built = build.build_driver(lesson, sandbox, build.CRASH)
 
+    @property
+    def program(self) -> str:
+        return f"{self.sandbox.inside}/{build.CRASH}/driver"
+
     def explore(
-        self, ops: OpsFile, script: Script, profile: str, cap: int = CAP, outside=()
-    ) -> Exploration:
+        self, jobs: list[OpsFile], script: Script, profile: str,
+        tried: Callable[[int, Tried], None], cap: int = CAP, outside=(),
+    ) -> Explored:
+        """Runs the script on every disk of each of the jobs; calls `tried` with the
+        number of the job, as they come."""
+        reader = _Reader(tried)
+        done = self._run(f"{profile} {cap}", jobs, script, reader.take, outside)
+        if reader.stopped is False and len(reader.jobs) != len(jobs):
+            raise GraderError("the fork server's report is not whole")
+        return Explored(tuple(reader.jobs), reader.stopped, done.seconds)
+
+    def traced(self, disks: list[Tried], script: Script) -> list[Trace]:
+        """What the script does on each of these disks, which must be shown whole."""
+        jobs = [only_a_disk(disk.files, disk.folders) for disk in disks]
+        root = f"{self.sandbox.inside}/{build.CRASH}/disk"
+        initials = [
+            {root: None} | {f"{root}/{unquoted(name)}": None for name in disk.folders}
+            | {f"{root}/{unquoted(name)}": len(data) for name, data in disk.files.items()}
+            for disk in disks
+        ]
+        with tracing.strace_log(self.sandbox) as log:
+            self._run("traced 1", jobs, script, None, tracing.strace(log, stacks=False))
+            return tracing.replayed_children(log, self.program, root, initials, MARKS_FD)
+
+    def _run(self, head: str, jobs, script, take, outside):
         if self.built.findings:
             raise Failed(*self.built.findings)
+        lines = _Lines(take)
         done = self.sandbox.run(
-            [f"{self.sandbox.inside}/{build.CRASH}/driver"], cwd=build.CRASH, marks=True,
-            stdin=f"{profile} {cap}\n".encode() + script.text() + ops.text.encode(),
-            seconds=SECONDS, init=True, outside=outside,
+            [self.program], cwd=build.CRASH, marks=lines.take, seconds=SECONDS, init=True,
+            stdin=f"{head}\n".encode() + b"".join(script.text() + job.text.encode() for job in jobs),
+            outside=outside,
         )
-        text = done.marks.decode(errors="replace")
         if done.stopped == "time":
             raise CannotJudge(f"a power loss could leave more disks than {SECONDS} seconds suffice for")
-        trouble = next((line for line in text.splitlines() if line.startswith("? ")), None)
-        if trouble or not done.ok:
-            raise GraderError(f"the fork server ended: {trouble or done.stopped or done}"[:300])
-        return _parsed(text, done.seconds)
+        if lines.trouble or not done.ok:
+            raise GraderError(f"the fork server ended: {lines.trouble or done.stopped or done}"[:300])
+        return done
 
 
-def _parsed(text: str, seconds: float) -> Exploration:
-    tried, head, disk, report, stopped, total = [], None, [], [], False, None
-    for line in text.splitlines():
+class _Lines:
+    """Cuts what comes into lines; keeps the one that says that the server failed."""
+
+    def __init__(self, take: Callable[[str], None] | None):
+        self.trouble, self.rest, self.hand_on = None, b"", take
+
+    def take(self, data: bytes) -> None:
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"? "):
+                self.trouble = self.trouble or line.decode(errors="replace")
+            elif self.hand_on:
+                self.hand_on(line.decode(errors="replace"))
+
+
+class _Reader:
+    """Puts the server's lines together to disks, one at a time."""
+
+    def __init__(self, tried: Callable[[int, Tried], None]):
+        self.tried, self.jobs, self.stopped = tried, [], False
+        self.head: list[int] = []
+        self.disk: list[str] = []
+        self.report: list[str] = []
+
+    def take(self, line: str) -> None:
         words = line.split(" ")
         if words[0] == "@":
-            disk.append(line[2:])
+            self.disk.append(line[2:])
         elif words[0] != "=":
-            report.append(line)
+            self.report.append(line)
         elif words[1].isdigit():
-            head, disk, report = [int(word) for word in words[1:]], [], []
+            self.head, self.disk, self.report = [int(word) for word in words[1:]], [], []
         elif words[1] == "sum":
-            total = [int(word) for word in words[2:]]
+            self.jobs.append(Exploration(*map(int, words[2:])))
         elif words[1] == "stopped":
-            stopped = True
-        else:
-            tried.append(Tried(*head, tuple(disk), "\n".join(report), " ".join(words[1:])))
-    if total is None or total[0] != len(tried):
-        raise GraderError("the fork server's report is not whole")
-    return Exploration(tuple(tried), total[1], total[2], stopped, seconds)
+            self.stopped = True
+        elif words[1] != "job":
+            report = "\n".join(self.report)
+            state = Tried(*self.head, tuple(self.disk), report, " ".join(words[1:]))
+            self.tried(len(self.jobs), state)
 
 
 def students_server(run: Run) -> Server:

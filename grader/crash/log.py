@@ -1,176 +1,182 @@
-"""What the log promises across a power loss, as data, and the judge that holds it to it."""
+"""What the log promises across a power loss, as data."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 
 from ..checks.wal_format import SET, apply, encode
-from ..run import Script
-from .explore import Tried, finding_of_end
+from ..run import Reply, Script
+from .scenario import AFTER, ON_DISK, Case, Done, Promise, Scenario, Subject
 
-LOG = "test.wal"
+LOG = "deep/test.wal"  # not where the program runs: its directory is to be synced
+FOLDER = {"deep/": b""}
 NEXT = (SET, b"next", b"one")
+OPEN, CLOSE, RECOVER = ("wal_open", 0, LOG), ("wal_close", 0), ("wal_recover", LOG)
 
 
-@dataclass(frozen=True)
-class Recovering:
-    """The script that runs on every disk, and the numbers of its calls."""
-
-    script: Script
-    first: int
-    after_first: int
-    second: int
-    after_second: int
-    opened: int
-    appended: int
-    last: int
+def append(record) -> tuple:
+    return ("wal_append", 0, *record)
 
 
-def recovering(name: str) -> Recovering:
-    """Recover twice, append one record more, recover again."""
-    script = Script()
-    first = script.call("wal_recover", name)
-    after_first = script.call("look")
-    second = script.call("wal_recover", name)
-    after_second = script.call("look")
-    opened = script.call("wal_open", 0, name)
-    appended = script.call("wal_append", 0, *NEXT)
-    script.call("wal_close", 0)
-    last = script.call("wal_recover", name)
-    return Recovering(script, first, after_first, second, after_second, opened, appended, last)
+def earlier(records, promised: bool) -> tuple[Done, ...]:
+    """The history of a log to which these records were appended."""
+    reply = Reply(0, "wal_append", (("ret", "0"),), ()) if promised else None
+    return tuple(Done(append(record), reply) for record in records)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One disk with what is known of it: what was attempted and what was promised."""
-
-    name: str
-    attempted: tuple
-    promised: int  # records acknowledged
-    named: bool  # wal_open() or a recovery had returned
-    tried: Tried
-    calls: Recovering
-
-    def found(self, number: int) -> str | None:
-        """What is wrong with a recovery that must find what was attempted so far."""
-        reply = self.tried.replies.get(number)
-        if reply is None:
-            return f"it {finding_of_end(self.tried) or 'said nothing'}"
-        if reply["ret"] != 0:
-            return f"it returned {_name(reply['ret'])}"
-        return None
-
-    @property
-    def records(self) -> int:
-        return self.tried.replies[self.calls.first]["records"]
+def scenario(name: str, *calls, files=None, history=()) -> Scenario:
+    return Scenario(name, calls, FOLDER | (files or {}), history)
 
 
-@dataclass(frozen=True)
-class Promise:
-    """`broken` says how, or None. Promises are held in order, the first broken one
-    is reported."""
+# --- recovery ---
 
-    level: str  # "on the disk" before any recovery, or "after recovery"
-    code: str
-    text: str
-    broken: Callable[[Case], str | None]
-
-
-def _name(error: int) -> str:
-    return f"{error} (-{errno.errorcode[-error]})" if -error in errno.errorcode else str(error)
+_script = Script()
+FIRST = _script.call(*RECOVER)
+AFTER_FIRST = _script.call("look")
+SECOND = _script.call(*RECOVER)
+AFTER_SECOND = _script.call("look")
+OPENED = _script.call(*OPEN)
+APPENDED = _script.call(*append(NEXT))
+_script.call(*CLOSE)
+LAST = _script.call(*RECOVER)
 
 
-def _bytes(records) -> bytes:
-    return b"".join(encode(*record) for record in records)
+# --- promises ---
+
+def attempted(case: Case) -> tuple[tuple, ...]:
+    return tuple(done.call[2:] for done in case.of("wal_append"))
+
+
+def promised(case: Case) -> list[tuple]:
+    """What wal_append() acknowledged, and what wal_recover() had replayed."""
+    tried: list[tuple] = []
+    kept: list[tuple] = []
+    for done in case.of("wal_append", "wal_recover"):
+        if done.call[0] == "wal_append":
+            tried.append(done.call[2:])
+            kept += [done.call[2:]] * done.ok
+        elif done.ok:
+            kept = _replayed(tried, kept, done.reply)
+    return kept
+
+
+def _replayed(tried: list[tuple], kept: list[tuple], reply: Reply) -> list[tuple]:
+    """Which of the records tried it found, those that were kept among them."""
+    others = [record for record in tried if record not in kept]
+    for more in combinations(others, max(0, reply["records"] - len(kept))):
+        found = [record for record in tried if record in kept or record in more]
+        if apply(found) == _pairs(reply):
+            return found
+    return kept
+
+
+def _pairs(reply: Reply) -> dict[bytes, bytes]:
+    return dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
+
+
+@cache
+def whole_records(data: bytes, known: tuple[tuple, ...]) -> tuple[tuple, ...]:
+    """The records at the beginning of `data`, as far as they are known ones."""
+    found, at = [], 0
+    while at < len(data):
+        record = next((r for r in known if data.startswith(encode(*r), at)), None)
+        if record is None:
+            break
+        found.append(record)
+        at += len(encode(*record))
+    return tuple(found)
+
+
+def follows(found, history) -> bool:
+    """Is it made of attempted records, in their order?"""
+    rest = iter(history)
+    return all(record in rest for record in found)
+
+
+def _count(records) -> str:
+    return "1 record was" if len(records) == 1 else f"{len(records)} records were"
 
 
 def _is_there(case: Case) -> str | None:
-    if case.named and case.tried.file(case.name) is None:
-        return f"wal_open() had returned 0, and {case.name} is not there"
+    named = any(done.ok for done in case.of("wal_open", "wal_append"))
+    if named and LOG not in case.tried.files:
+        return f"wal_open() had returned 0, and {LOG} is not there"
     return None
 
 
 def _holds_what_was_promised(case: Case) -> str | None:
-    want = _bytes(case.attempted[: case.promised])
-    got = case.tried.file(case.name) or b""
-    if got.startswith(want):
+    want = promised(case)
+    whole = whole_records(case.tried.files.get(LOG, b""), attempted(case))
+    if follows(want, whole):
         return None
-    whole = 0
-    while got.startswith(_bytes(case.attempted[: whole + 1])):
-        whole += 1
-    return f"{_records(case.promised)} acknowledged, and {whole} whole on the disk"
-
-
-def _records(count: int) -> str:
-    return f"{count} record was" if count == 1 else f"{count} records were"
+    return f"{_count(want)} acknowledged, and {len(whole)} whole on the disk"
 
 
 def _recovers(case: Case) -> str | None:
-    problem = case.found(case.calls.first)
+    problem = case.failed(FIRST)
     return f"wal_recover(): {problem}" if problem else None
 
 
+def _kept(case: Case) -> tuple[tuple, ...]:
+    """The records in the log as recovery left it."""
+    _, data = case.tried.looked(AFTER_FIRST).get(LOG, (0, b""))
+    return whole_records(data, attempted(case))
+
+
 def _loses_nothing(case: Case) -> str | None:
-    if case.records < case.promised:
-        return f"{_records(case.promised)} acknowledged, and recovery found {case.records}"
+    want, count = promised(case), case.tried.replies[FIRST]["records"]
+    if count < len(want) or not follows(want, _kept(case)):
+        return f"{_count(want)} acknowledged, and recovery found {count}"
     return None
 
 
-def _is_a_prefix(case: Case) -> str | None:
-    reply = case.tried.replies[case.calls.first]
-    pairs = dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
-    prefix = case.attempted[: case.records]
-    if case.records <= len(case.attempted) and pairs == apply(prefix):
+def _is_what_was_appended(case: Case) -> str | None:
+    reply, kept = case.tried.replies[FIRST], _kept(case)
+    if reply["records"] == len(kept) and _pairs(reply) == apply(kept) and follows(kept, attempted(case)):
         return None
-    return f"recovery found {case.records} records, and they are not the first {case.records} appended"
+    return f"recovery found {reply['records']} records, and they are not the first of those appended"
 
 
 def _changes_nothing_twice(case: Case) -> str | None:
-    calls, replies = case.calls, case.tried.replies
-    problem = case.found(calls.second)
+    replies = case.tried.replies
+    problem = case.failed(SECOND)
     if problem:
         return f"a second wal_recover(): {problem}"
-    first, second = (dict(replies[n].words) | {"cut": ""} for n in (calls.first, calls.second))
+    first, second = (dict(replies[n].words) | {"cut": ""} for n in (FIRST, SECOND))
     if first != second:
         return "a second wal_recover() found something else than the first"
-    if replies[calls.after_first].words != replies[calls.after_second].words:
+    if replies[AFTER_FIRST].words != replies[AFTER_SECOND].words:
         return "a second wal_recover() changed the disk"
     return None
 
 
 def _takes_the_next(case: Case) -> str | None:
-    calls, replies = case.calls, case.tried.replies
-    for number in (calls.opened, calls.appended, calls.last):
-        problem = case.found(number)
+    for number in (OPENED, APPENDED, LAST):
+        problem = case.failed(number)
         if problem:
-            return f"the next {calls.script.lines[number - 1].split()[1]}(): {problem}"
-    want = (*case.attempted[: case.records], NEXT)
-    reply = replies[calls.last]
-    pairs = dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
-    if reply["records"] == len(want) and pairs == apply(want):
+            return f"the next {_script.lines[number - 1].split()[1]}(): {problem}"
+    want = (*_kept(case), NEXT)
+    reply = case.tried.replies[LAST]
+    if reply["records"] == len(want) and _pairs(reply) == apply(want):
         return None
     return f"after the next append recovery finds {reply['records']} records, not {len(want)}"
 
 
-ON_DISK, AFTER = "on the disk", "after recovery"
-
-PROMISES = (
-    Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),
-    Promise(ON_DISK, "D301", "an acknowledged record is whole in the log", _holds_what_was_promised),
-    Promise(AFTER, "R501", "recovery copes with every disk", _recovers),
-    Promise(AFTER, "D301", "nothing that was acknowledged is lost", _loses_nothing),
-    Promise(AFTER, "A301", "the log is a prefix of what was appended", _is_a_prefix),
-    Promise(AFTER, "R503", "recovering again changes nothing", _changes_nothing_twice),
-    Promise(AFTER, "R502", "the next append works", _takes_the_next),
+SUBJECT = Subject(
+    script=_script,
+    looks=(AFTER_FIRST, AFTER_SECOND),
+    recover=(RECOVER,),
+    recovering="wal_recover",
+    promising=("wal_append", "wal_open", "wal_close"),
+    promises=(
+        Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),
+        Promise(ON_DISK, "D301", "an acknowledged record is whole in the log",
+                _holds_what_was_promised),
+        Promise(AFTER, "R501", "recovery copes with every disk", _recovers),
+        Promise(AFTER, "D301", "nothing that was acknowledged is lost", _loses_nothing),
+        Promise(AFTER, "A301", "the log is a prefix of what was appended", _is_what_was_appended),
+        Promise(AFTER, "R503", "recovering again changes nothing", _changes_nothing_twice),
+        Promise(AFTER, "R502", "the next append works", _takes_the_next),
+    ),
 )
-
-
-def broken_promise(case: Case) -> tuple[Promise, str] | None:
-    """The first promise that this disk breaks, and how."""
-    for promise in PROMISES:
-        how = promise.broken(case)
-        if how:
-            return promise, how
-    return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from ..trace import ops
 from ..trace.durability import Durability
@@ -38,12 +39,30 @@ def quoted(name: str, keep: str = "") -> str:
     )
 
 
+def unquoted(name: str) -> str:
+    return unquote(name, errors="surrogateescape")
+
+
+def only_a_disk(files: dict[str, bytes], folders: list[str]) -> OpsFile:
+    """Operations of which there are none. Names are quoted; a directory comes before
+    what it holds."""
+    lines, ids = ["crashlab-ops 1", "dir 1"], {"": 1}
+    for name in [*sorted(folders), *files]:
+        folder, _, last = name.rpartition("/")
+        ids[name] = node = len(ids) + 1
+        data = f" x{files[name].hex()}" if name in files else ""
+        lines.append(f"{'file' if name in files else 'dir'} {node}{data}")
+        lines.append(f"entry {ids[folder]} {last} {node}")
+    return OpsFile("".join(f"{line}\n" for line in [*lines, "end"]), {}, ())
+
+
 def write_ops(
     trace: Trace, root: str, files: dict[str, bytes], promise: Callable[[ops.Mark], str | None]
 ) -> OpsFile:
     """What the traced program did below the directory `root`.
 
-    `files`    what stood there before, by paths below it
+    `files`    what stood there before, by paths below it; one that ends with a slash
+               is a directory
     `promise`  the acknowledgement that a mark is, or None
     """
     writer = _Writer(trace, root, files)
@@ -69,6 +88,8 @@ class _Writer:
         self.top = top[-1][2] if top else self.trace.names.root
         self.data = {}
         for path, data in self.files.items():
+            if path.endswith("/"):
+                continue
             steps = self.names.walk(f"{self.root}/{path}", BEFORE_ALL)
             self.data[steps[-1][2]] = data
         self.scope = self._scope()

@@ -20,9 +20,9 @@ from .ops import OpsFile
 SHOWN_BYTES = 24
 
 
-def smallest(broken: list[Tried]) -> Tried:
-    """The earliest crash point; there, what lost least."""
-    return min(broken, key=lambda tried: (tried.point, tried.lost, tried.number))
+def size(tried: Tried) -> tuple[int, int, int]:
+    """The smallest has the earliest crash point and, there, lost least."""
+    return tried.point, tried.lost, tried.number
 
 
 def page(run: Run, replayed, ops_file: OpsFile, profile: str, tried: Tried) -> list[str]:
@@ -37,18 +37,18 @@ def page(run: Run, replayed, ops_file: OpsFile, profile: str, tried: Tried) -> l
 
 
 def at_lost_call(run: Run, ops_file: OpsFile, profile: str, tried: Tried, finding: Finding,
-                 promising: str) -> Finding:
+                 promising: tuple[str, ...]) -> Finding:
     """Points at the first call that the disk did not get, in the function that
     promised if that made it."""
     _, fates = _fates(run, ops_file, profile, tried)
     for op in ops_file.calls.values():
         if fates.get(op.call.entered) in ("lost", "torn"):
             stack = student_stack(run, op.call)
-            places = [place for symbol, place in stack if symbol == promising]
+            places = [place for symbol, place in stack if symbol in promising]
             places += [place for _, place in stack]
             if places:
                 return Finding(finding.code, finding.message, *places[0], finding.excerpt)
-    return run.at_function(finding, promising)
+    return run.at_function(finding, promising[0])
 
 
 def _fates(run: Run, ops_file: OpsFile, profile: str, tried: Tried) -> tuple[str, dict[int, str]]:

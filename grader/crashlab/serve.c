@@ -204,9 +204,6 @@ static int clean(const struct disk *disk, int dir_fd)
     return rmdir(DISK) == 0 ? 0 : sweep(AT_FDCWD, DISK);
 }
 
-/* The search goes on until this says that too many children hang. */
-enum { GIVE_UP = 1 };
-
 static int visit(void *arg, const struct state *state)
 {
     struct server *server = arg;
@@ -222,7 +219,7 @@ static int visit(void *arg, const struct state *state)
     int swept = clean(state->disk, dir_fd);
     if (err || swept)
         return err ? err : swept;
-    return server->killed >= SERVE_KILLED_MAX ? GIVE_UP : 0;
+    return server->killed >= SERVE_KILLED_MAX ? SERVE_GAVE_UP : 0;
 }
 
 int serve_run(const struct serve *serve, const struct op **wrong_out)
@@ -244,9 +241,9 @@ int serve_run(const struct serve *serve, const struct op **wrong_out)
     munmap(report, sizeof(*report));
     if (err < 0)
         return err;
-    if (err == GIVE_UP)
+    if (err == SERVE_GAVE_UP)
         fputs("= stopped\n", serve->out);
     fprintf(serve->out, "= sum %" PRIu64 " %zu %zu\n", search.states,
             search.points, search.bounded);
-    return 0;
+    return err;
 }

@@ -43,9 +43,12 @@ struct serve {
     FILE *out; /* its writes must bear EINTR: a timer ticks */
 };
 
+enum { SERVE_GAVE_UP = 1 };
+
 /*
- * Runs the search. Returns 0 or a negative errno: the disk could not be written
- * (full, say) or a process not be made. *wrong_out as in search_run().
+ * Runs the search. Returns 0; SERVE_GAVE_UP where too many children had to be
+ * killed; or a negative errno: the disk could not be written (full, say) or a
+ * process not be made. *wrong_out as in search_run().
  */
 int serve_run(const struct serve *serve, const struct op **wrong_out);
 

@@ -221,6 +221,45 @@ static void call_mode(char **args)
         driver_fail("cannot set the mode");
 }
 
+/* cd PATH: as chdir(2). */
+static void call_cd(char **args)
+{
+    if (syscall(SYS_chdir, args[0]) < 0)
+        driver_fail("cannot go there");
+}
+
+/* Set while the lines are those of another process. */
+static int passed_over;
+
+/* begin: another process makes the calls down to `end`; it may be killed. */
+static void call_begin(char **args)
+{
+    int status = 0;
+    pid_t child = fork();
+
+    (void)args;
+    if (child < 0)
+        driver_fail("cannot fork");
+    if (child == 0)
+        return;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+        _exit(128 + WTERMSIG(status));
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+        _exit(WEXITSTATUS(status));
+    passed_over = 1;
+}
+
+/* end: the other process ends here, if it came so far. */
+static void call_end(char **args)
+{
+    (void)args;
+    if (!passed_over)
+        _exit(0);
+    passed_over = 0;
+}
+
 /* stat PATH: which file it is and when it was written. */
 static void call_stat(char **args)
 {
@@ -281,6 +320,9 @@ static const struct call driver_calls[] = {
     { "make", call_make },
     { "cut", call_cut },
     { "mode", call_mode },
+    { "cd", call_cd },
+    { "begin", call_begin },
+    { "end", call_end },
     { "stat", call_stat },
     { "limit", call_limit },
     { "fds", call_fds },
@@ -343,7 +385,8 @@ static void run_line(char *line)
 
     while (n < WORDS_MAX && (words[n] = strtok_r(NULL, " ", &save)))
         n++;
-    driver_make_call(number, words);
+    if (!passed_over || (n > 0 && strcmp(words[0], "end") == 0))
+        driver_make_call(number, words);
 }
 
 void driver_run(char *script)

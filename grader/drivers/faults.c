@@ -7,8 +7,8 @@
  * itself (stdio) does not pass here; setrlimit(2) reaches that.
  *
  * Script calls, KIND being write, sync, read, truncate, open, create (an open that
- * may make a file), close (of a descriptor open for writing), rename, unlink or
- * lock:
+ * may make a file), close (of a descriptor open for writing), rename, unlink,
+ * lock, or any, which is all of these but read and lock:
  *
  *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
  *                                they do arrive (strace's injection fakes this)
@@ -16,13 +16,15 @@
  *     fault KIND N errno E       it fails with errno E and does nothing
  *     fault KIND N+ errno E      so do all that follow
  *     fault KIND N+ watch        nothing happens to them; they are reported
+ *     fault KIND N kill          the process dies as it makes the call (SIGKILL)
  *     fault create N taken       just before it, somebody else makes that file
  *     meanwhile KIND N CALL ...  just before it, another process makes a call of
  *                                the script and ends; its report has the number
  *                                of this line
  *     clear                      no more faults
  *
- * A close that fails has closed the descriptor, as on Linux (close(2)); a close of
+ * A report of a sync says which descriptor it was for: what it covered is lost if
+ * it failed. A close that fails has closed the descriptor, as on Linux (close(2)); a close of
  * what is not open is reported without being asked for.
  */
 #define _GNU_SOURCE
@@ -31,6 +33,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,16 +48,16 @@ extern const char __executable_start; /* ld(1): where the program is loaded */
 
 enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
-    K_UNLINK, K_LOCK, KINDS
+    K_UNLINK, K_LOCK, K_ANY, KINDS
 };
-enum effect { NONE, SHORT, ZERO, FAIL, WATCH, TAKEN, MEANWHILE };
+enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "create", "close", "rename",
-    "unlink", "lock",
+    "unlink", "lock", "any",
 };
 static const char *const effect_names[] = {
-    "none", "short", "zero", "errno", "watch", "taken", "meanwhile",
+    "none", "short", "zero", "errno", "watch", "kill", "taken", "meanwhile",
 };
 
 struct fault {
@@ -147,37 +150,51 @@ static void meanwhile(const struct fault *f)
     errno = err;
 }
 
-static void say_met(const char *name, enum effect effect, long value,
+static void say_met(const char *name, enum effect effect, long value, int fd,
                     const char *from)
 {
-    driver_say("! %ld %s %s %ld @0x%lx\n", driver_call, name,
+    driver_say("! %ld %s %s %ld @0x%lx fd=%d\n", driver_call, name,
                effect_names[effect], value,
-               (unsigned long)(from - &__executable_start));
+               (unsigned long)(from - &__executable_start), fd);
 }
 
-/* What is to happen to this call; says so if it is anything. */
-static enum effect meet(enum kind kind, const char *name, const char *from)
-{
-    struct fault *f = &faults[kind];
+static long met_value; /* of the last fault: how many bytes, which errno */
 
+/* Whether it is this call's turn; says so. */
+static enum effect turn_of(struct fault *f, const char *name, int fd,
+                           const char *from)
+{
     if (f->effect == NONE || (f->countdown > 0 && --f->countdown > 0))
         return NONE;
     enum effect effect = f->effect;
-    say_met(name, effect, f->value, from);
-    if (effect == FAIL)
-        errno = (int)f->value;
+    say_met(name, effect, f->value, fd, from);
+    met_value = f->value;
     if (!f->forever)
         f->effect = NONE;
+    return effect;
+}
+
+/* What is to happen to this call. `fd` is -1 for a call by path. */
+static enum effect meet(enum kind kind, const char *name, int fd,
+                        const char *from)
+{
+    int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE;
+    enum effect any = counts ? turn_of(&faults[K_ANY], name, fd, from) : NONE;
+    enum effect own = turn_of(&faults[kind], name, fd, from);
+    enum effect effect = own == NONE ? any : own;
+
+    if (effect == KILL)
+        kill(getpid(), SIGKILL);
+    if (effect == FAIL)
+        errno = (int)met_value;
     if (effect == MEANWHILE)
-        meanwhile(f);
+        meanwhile(&faults[kind]);
     return effect == MEANWHILE ? NONE : effect;
 }
 
-static size_t at_most(size_t len, enum kind kind)
+static size_t at_most(size_t len)
 {
-    size_t cap = (size_t)faults[kind].value;
-
-    return len < cap ? len : cap;
+    return len < (size_t)met_value ? len : (size_t)met_value;
 }
 
 #define CALLER ((const char *)__builtin_return_address(0))
@@ -188,10 +205,10 @@ static size_t at_most(size_t len, enum kind kind)
     ssize_t __wrap_##name params;                                              \
     ssize_t __wrap_##name params                                               \
     {                                                                          \
-        switch (meet(kind, #name, CALLER)) {                                   \
+        switch (meet(kind, #name, fd, CALLER)) {                                \
         case FAIL: return -1;                                                  \
         case ZERO: return 0;                                                   \
-        case SHORT: len = at_most(len, kind); break;                           \
+        case SHORT: len = at_most(len); break;                                 \
         default: break;                                                        \
         }                                                                      \
         return __real_##name args_with;                                        \
@@ -209,10 +226,9 @@ WRAP_BYTES(K_READ, pread64, (int fd, void *buf, size_t len, off64_t at),
            (fd, buf, len, at))
 
 /* The first `value` bytes of a vector, in a vector of its own. */
-static int cut_vector(const struct iovec *in, int n, enum kind kind,
-                      struct iovec *out)
+static int cut_vector(const struct iovec *in, int n, struct iovec *out)
 {
-    size_t left = (size_t)faults[kind].value;
+    size_t left = (size_t)met_value;
     int used = 0;
 
     while (used < n && used < 16 && left > 0) {
@@ -231,11 +247,11 @@ static int cut_vector(const struct iovec *in, int n, enum kind kind,
     {                                                                          \
         struct iovec cut[16];                                                  \
                                                                                \
-        switch (meet(kind, #name, CALLER)) {                                   \
+        switch (meet(kind, #name, fd, CALLER)) {                                \
         case FAIL: return -1;                                                  \
         case ZERO: return 0;                                                   \
         case SHORT:                                                            \
-            n = cut_vector(iov, n, kind, cut);                                 \
+            n = cut_vector(iov, n, cut);                                       \
             iov = cut;                                                         \
             break;                                                             \
         default: break;                                                        \
@@ -258,18 +274,21 @@ WRAP_VECTOR(K_WRITE, pwritev64v2,
             (fd, iov, n, at, flags))
 
 /* Calls that do it or do not. */
-#define WRAP_PLAIN(kind, name, params, args_with)                              \
+#define WRAP_FD(kind, fd, name, params, args_with)                             \
     int __real_##name params;                                                  \
     int __wrap_##name params;                                                  \
     int __wrap_##name params                                                   \
     {                                                                          \
-        return meet(kind, #name, CALLER) == FAIL ? -1                          \
-                                                 : __real_##name args_with;    \
+        return meet(kind, #name, fd, CALLER) == FAIL                           \
+                   ? -1                                                        \
+                   : __real_##name args_with;                                  \
     }
+#define WRAP_PLAIN(kind, name, params, args_with)                              \
+    WRAP_FD(kind, -1, name, params, args_with)
 
-WRAP_PLAIN(K_SYNC, fsync, (int fd), (fd))
-WRAP_PLAIN(K_SYNC, fdatasync, (int fd), (fd))
-WRAP_PLAIN(K_SYNC, syncfs, (int fd), (fd))
+WRAP_FD(K_SYNC, fd, fsync, (int fd), (fd))
+WRAP_FD(K_SYNC, fd, fdatasync, (int fd), (fd))
+WRAP_FD(K_SYNC, fd, syncfs, (int fd), (fd))
 WRAP_PLAIN(K_TRUNCATE, ftruncate, (int fd, off_t len), (fd, len))
 WRAP_PLAIN(K_TRUNCATE, ftruncate64, (int fd, off64_t len), (fd, len))
 WRAP_PLAIN(K_TRUNCATE, truncate, (const char *path, off_t len), (path, len))
@@ -302,12 +321,12 @@ int __wrap_close(int fd)
 {
     int mode = fcntl(fd, F_GETFL);
     int wrote = mode >= 0 && (mode & O_ACCMODE) != O_RDONLY;
-    enum effect effect = wrote ? meet(K_CLOSE, "close", CALLER) : NONE;
+    enum effect effect = wrote ? meet(K_CLOSE, "close", fd, CALLER) : NONE;
     int err = errno;
     int done = __real_close(fd);
 
     if (done < 0 && errno == EBADF) {
-        say_met("close", FAIL, EBADF, CALLER);
+        say_met("close", FAIL, EBADF, fd, CALLER);
         errno = EBADF;
     }
     if (effect != FAIL)
@@ -338,10 +357,10 @@ static void take(int dir, const char *path)
 static int open_fails(int dir, const char *path, int flags, const char *name,
                       const char *from)
 {
-    enum effect effect = meet(K_OPEN, name, from);
+    enum effect effect = meet(K_OPEN, name, -1, from);
 
     if (effect == NONE && (flags & O_CREAT))
-        effect = meet(K_CREATE, name, from);
+        effect = meet(K_CREATE, name, -1, from);
     if (effect == TAKEN)
         take(dir, path);
     return effect == FAIL;

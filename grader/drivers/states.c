@@ -1,10 +1,16 @@
 /*
- * Runs the driver's script on every disk that a power loss may leave.
+ * Runs scripts on every disk that a power loss may leave.
  * SPDX-License-Identifier: MIT
  *
- * In a driver that this is linked with, standard input is `PROFILE CAP`, a
- * line; a script; and an operations file (crashlab/ops.h). The script runs once
- * for each disk, in a child and in a directory that holds the disk.
+ * In a driver that this is linked with, standard input is `PROFILE CAP`, a line,
+ * and then any number of jobs, each a script and an operations file
+ * (crashlab/ops.h). A job's script runs once for each disk of its operations, in a
+ * child and in a directory that holds the disk. `= job K` stands before what
+ * serve.h writes of it.
+ *
+ * `traced 1` for a line: the children report as a driver does that runs one
+ * script alone, so that a trace from outside shows their calls; nothing else is
+ * written.
  */
 #define _GNU_SOURCE
 
@@ -42,6 +48,11 @@ static void check(void *arg)
     driver_run(arg); /* the child's own copy to take apart */
 }
 
+static void check_traced(void *arg)
+{
+    driver_run(arg);
+}
+
 /* Whatever the student's program reads or prints, nobody is there. */
 static void hush(void)
 {
@@ -54,49 +65,72 @@ static void hush(void)
     close(fd);
 }
 
-static void parse_ops(const char *text, struct ops *ops)
+static const char BEGIN[] = "crashlab-ops 1\n", END[] = "\nend\n";
+
+/* Takes the next job off the input; 0 if there is none. */
+static int next_job(char **input, char **script, struct ops *ops)
 {
-    char *copy = strdup(text);
+    char *text = strstr(*input, BEGIN);
+    char *end = text ? strstr(text, END) : NULL;
     struct ops_error error;
 
+    if (!end)
+        return 0;
+    end += strlen(END);
+    char *copy = strndup(text, (size_t)(end - text));
     if (!copy)
         driver_fail("out of memory");
     if (ops_parse(copy, strlen(copy), ops, &error) < 0) {
         driver_say("? 0 operations, line %zu: %s\n", error.line, error.why);
         _exit(120);
     }
+    *script = *input;
+    *input = end;
+    *text = '\0';
+    return 1;
+}
+
+/* 0 if the next job may come. */
+static int run_job(const struct serve *serve)
+{
+    const struct op *wrong = NULL;
+    int err = serve_run(serve, &wrong);
+
+    if (err < 0)
+        driver_fail(wrong ? "an operation that cannot have happened"
+                          : strerror(-err));
+    return err;
 }
 
 static void on_every_disk(char *input)
 {
-    char *script = strchr(input, '\n');
-    char *text = strstr(input, "crashlab-ops 1\n");
-    const struct op *wrong = NULL;
-    struct ops ops;
-    FILE *out =
-        fopencookie(NULL, "w", (cookie_io_functions_t){ .write = write_marks });
-
-    if (!script || !text || !out)
-        driver_fail("not a profile, a script and operations");
-    parse_ops(text, &ops);
-    *script++ = '\0';
-    *text = '\0';
-    hush();
+    int traced = strncmp(input, "traced ", 7) == 0;
+    FILE *out = traced ? fopen("/dev/null", "we")
+                       : fopencookie(NULL, "w",
+                                     (cookie_io_functions_t){ .write = write_marks });
     struct serve serve = {
-        .ops = &ops,
         .profile = strncmp(input, "torn512 ", 8) == 0 ? PROFILE_TORN512
                                                       : PROFILE_POSIX,
-        .cap = (size_t)number_of(strchr(input, ' ') + 1),
-        .check = check,
-        .arg = script,
+        .check = traced ? check_traced : check,
         .out = out,
     };
-    int err = serve_run(&serve, &wrong);
-    if (err)
-        fprintf(out, "? 0 %s\n",
-                wrong ? "an operation that cannot have happened"
-                      : strerror(-err));
-    ops_free(&ops);
+    char *jobs = strchr(input, '\n');
+    struct ops ops;
+
+    if (!jobs || !out)
+        driver_fail("no profile");
+    *jobs++ = '\0';
+    serve.cap = (size_t)number_of(strchr(input, ' ') + 1);
+    serve.ops = &ops;
+    hush();
+    char *script;
+    int stop = 0;
+    for (int job = 0; !stop && next_job(&jobs, &script, &ops); job++) {
+        fprintf(out, "= job %d\n", job);
+        serve.arg = script;
+        stop = run_job(&serve);
+        ops_free(&ops);
+    }
     fclose(out);
 }
 

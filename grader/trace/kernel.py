@@ -10,6 +10,7 @@ is wrong and says so: KernelModelError is the grader's fault, never a zero.
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import re
 from collections.abc import Callable, Iterable
@@ -35,7 +36,8 @@ TRACED = (
     "open_by_handle_at,mount,?umount,umount2,?move_mount,pivot_root,chroot,"
     "unshare,setns")
 
-AT_ENTRY = {"close", "close_range", "fork", "vfork", "clone", "clone3"}
+FORKS = {"fork", "vfork", "clone", "clone3"}
+AT_ENTRY = {"close", "close_range", *FORKS}
 READ_ONLY = {"execve", "execveat", "close", "close_range", "lseek", "read",
              "readv", "dup", "dup2", "dup3", "chdir", "fchdir", "exit_group",
              "fcntl", "ioctl", "mprotect", "mremap"}
@@ -43,6 +45,7 @@ HIDDEN = {"io_uring_setup", "io_submit", "process_vm_writev", "pidfd_getfd",
           "open_by_handle_at", "mount", "umount", "umount2", "move_mount",
           "pivot_root", "chroot", "unshare", "setns"}
 NOTHING_LOST = {"EINTR", "EBADF", "EINVAL", "EROFS"}
+INJECTED_SYNC = re.compile(r"! \d+ f(?:data)?sync errno (\d+) \S+ fd=(\d+)$")
 PROC_FD = re.compile(r"/(?:proc/(?:self|thread-self|\d+)|dev)/fd/(\d+)")
 
 
@@ -92,9 +95,7 @@ def replay(events: Iterable[Event], *, program: str, cwd: str = "/",
     """
     calls = [event for event in events if isinstance(event, Syscall)]
     kernel = _Kernel(cwd, initial or {}, marks_fd)
-    start = next((call for call in calls
-                  if call.name in ("execve", "execveat") and call.ret == 0
-                  and _program(call) == program), None)
+    start = next((call for call in calls if _starts(call, program)), None)
     if start is None:
         return Trace([], {}, kernel.names, cwd)
     kernel.begin(start.pid)
@@ -102,6 +103,51 @@ def replay(events: Iterable[Event], *, program: str, cwd: str = "/",
         if call.entered > start.entered:
             kernel.careful_step(call)
     return Trace(kernel.ops, kernel.processes, kernel.names, cwd)
+
+
+def replay_children(events: Iterable[Event], *, program: str, cwd: str,
+                    initials: list[dict[str, int | None]],
+                    marks_fd: int) -> list[Trace]:
+    """A fork server's children, one after another: what each of them did,
+    and all that descended from it. `initials` says for each what it found."""
+    calls = [event for event in events if isinstance(event, Syscall)]
+    start = next(call for call in calls if _starts(call, program))
+    family: dict[int, list[Syscall]] = {}
+    children = []
+    for call in sorted(calls, key=lambda call: call.entered):
+        if call.name in FORKS and (call.ret or 0) > 0 and \
+                (call.pid == start.pid or call.pid in family):
+            child = _child_of(call)
+            family[child] = family.get(call.pid, [])
+            if call.pid == start.pid:
+                children.append((child, family[child]))
+        if call.pid in family:
+            family[call.pid].append(call)
+    if len(children) != len(initials):
+        raise KernelModelError(start, f"{len(children)} children and not "
+                               f"{len(initials)}")
+    return [_replay_child(*child, cwd, initial, marks_fd)
+            for child, initial in zip(children, initials)]
+
+
+def _replay_child(pid: int, calls: list[Syscall], cwd: str, initial: dict,
+                  marks_fd: int) -> Trace:
+    kernel = _Kernel(cwd, initial, marks_fd)
+    kernel.begin(pid)
+    for call in sorted(calls, key=_takes_effect):
+        kernel.careful_step(call)
+    return Trace(kernel.ops, kernel.processes, kernel.names, cwd)
+
+
+def _starts(call: Syscall, program: str) -> bool:
+    return (call.name in ("execve", "execveat") and call.ret == 0
+            and _program(call) == program)
+
+
+def _child_of(fork: Syscall) -> int:
+    """The child's pid as strace numbers it."""
+    outside = re.match(r"(\d+) in strace's PID NS", fork.note)
+    return int(outside[1]) if outside else fork.ret
 
 
 def _program(call: Syscall) -> str | None:
@@ -397,8 +443,7 @@ class _Kernel:
                 value = plain(value.value)
             if isinstance(value, Flags):
                 flags += value.names
-        outside = re.match(r"(\d+) in strace's PID NS", call.note)
-        pid = int(outside[1]) if outside else call.ret
+        pid = _child_of(call)
         self.processes[pid] = Process(
             pid, process.pid,
             process.fds if "CLONE_FILES" in flags else dict(process.fds),
@@ -435,7 +480,7 @@ class _Kernel:
         """write(2), pwritev2(2). On Linux pwrite appends under O_APPEND."""
         description = self.description(process, call.args[0])
         if description.marks:
-            self.mark(call)
+            self.mark(process, call)
             return
         inode = description.inode
         if inode.kind != "file":
@@ -477,11 +522,22 @@ class _Kernel:
                 raise KernelModelError(call, "bytes cut; raise strace -s")
         return joined if wanted is None else joined[:wanted]
 
-    def mark(self, call: Syscall) -> None:
+    def mark(self, process: Process, call: Syscall) -> None:
         *lines, self.half_mark = (self.half_mark
                                   + self.data(call)).split(b"\n")
         for line in lines:
-            self.emit(ops.Mark, call, line.decode("utf-8", "replace"))
+            text = line.decode("utf-8", "replace")
+            self.emit(ops.Mark, call, text)
+            self.injected_by_driver(process, call, text)
+
+    def injected_by_driver(self, process: Process, call: Syscall,
+                           text: str) -> None:
+        """A sync that the driver made to fail was never a call; what it
+        covered is lost all the same."""
+        failed = INJECTED_SYNC.match(text)
+        slot = process.fds.get(int(failed[2])) if failed else None
+        if slot and errno.errorcode.get(int(failed[1])) not in NOTHING_LOST:
+            self.emit(ops.Sync, call, slot[0].inode, False, False, True)
 
     def resize(self, call: Syscall, inode: Inode, size: int) -> None:
         if inode.size != size:

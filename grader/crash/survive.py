@@ -1,0 +1,223 @@
+"""Holds a program to its promises on every disk that a power loss could leave.
+
+Scenarios run traced, all of them in one run, each in a directory of its own. From the
+trace follows every disk; on each of them the subject's script recovers. Then recovery is
+crashed: on every disk that it changed it runs traced, and the disks that a power loss
+could leave then are recovered in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from .. import tracing
+from ..errors import CannotJudge
+from ..result import Finding
+from ..run import Reply, Run, Script, parse_replies
+from ..trace import Trace
+from ..trace.ops import Mark
+from . import verdict
+from .explore import PROFILES, Explored, Server, Tried
+from .ops import OpsFile, unquoted, write_ops
+from .scenario import Case, Done, Promise, Scenario, Subject
+
+# Calls of the driver, of which nobody promises anything.
+OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
+           "fault", "meanwhile", "clear"}
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A scenario as it went: what the driver said, with the positions in the trace."""
+
+    scenario: Scenario
+    trace: Trace
+    ops: OpsFile
+    begun: tuple[tuple[int, int, tuple], ...]  # position, number and words of a call
+    ended: dict[int, tuple[int, Reply]]  # by number: position and reply
+    known: dict[int, tuple[Done, ...]] = field(default_factory=dict)
+
+    def done_at(self, point: int) -> tuple[Done, ...]:
+        """All that had begun when the power failed just after `point`."""
+        if point not in self.known:
+            self.known[point] = self.scenario.history + tuple(
+                Done(call, self._reply(number, point))
+                for at, number, call in self.begun if at <= point
+            )
+        return self.known[point]
+
+    def _reply(self, number: int, point: int) -> Reply | None:
+        at, reply = self.ended.get(number, (point + 1, None))
+        return reply if at <= point else None
+
+
+@dataclass
+class Broken:
+    """The smallest disk that breaks a promise, and how many there are."""
+
+    tried: Tried | None = None
+    promise: Promise | None = None
+    how: str = ""
+    count: int = 0
+
+    def take(self, tried: Tried, promise: Promise, how: str) -> None:
+        self.count += 1
+        if self.tried is None or verdict.size(tried) < verdict.size(self.tried):
+            self.tried, self.promise, self.how = tried, promise, how
+
+
+@dataclass
+class Changed:
+    """A disk that recovery changed, and what could have been known when it came to be."""
+
+    tried: Tried
+    histories: dict[tuple[Done, ...], None] = field(default_factory=dict)
+
+
+def survive(
+    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], summary: list[str]
+) -> Iterator[Finding]:
+    """The smallest counterexample, if there is one; what was tried goes into `summary`.
+
+    Where the server runs the reference's recovery, that is not crashed: it is not what is
+    judged.
+    """
+    traced = trace(run, scenarios)
+    changed: dict[tuple[str, ...], Changed] = {}
+    for profile in PROFILES:
+        broken, explored = _explore(server, subject, traced, profile, changed)
+        for number, worst in broken.items():
+            yield counterexample(run, server, subject, traced[number].scenario, profile, worst)
+            return
+        summary += [
+            f"{t.scenario.name} ({profile}): {found.summary}"
+            for t, found in zip(traced, explored.jobs)
+        ]
+    if server.sandbox is run.sandbox:
+        yield from _crash_recovery(run, server, subject, list(changed.values()), summary)
+
+
+def _explore(server, subject, traced: list[Traced], profile, changed) -> tuple[dict, Explored]:
+    """The broken promises by number of the scenario. Gathers in `changed` the disks that
+    recovery changed."""
+    broken: dict[int, Broken] = {}
+
+    def judge(number: int, tried: Tried) -> None:
+        case = Case(traced[number].scenario, traced[number].done_at(tried.point), tried)
+        found = subject.broken_promise(case)
+        if found:
+            broken.setdefault(number, Broken()).take(tried, *found)
+        elif tried.looked(subject.looks[0]) != tried.listing:
+            same = changed.setdefault(tried.disk, Changed(tried))
+            same.histories[case.done] = None
+
+    explored = server.explore([t.ops for t in traced], subject.script, profile, judge)
+    return dict(sorted(broken.items())), explored
+
+
+# --- recovery, crashed ---
+
+def _crash_recovery(run, server, subject: Subject, changed: list[Changed], summary):
+    """Every profile at once: a disk that is possible under `posix` is under `torn512`."""
+    whole = [change for change in changed if change.tried.is_shown_whole]
+    script = Script()
+    calls = {script.call(*call): call for call in subject.recover}
+    jobs = [
+        _traced(_crashed(subject, change), trace, calls)
+        for change, trace in zip(whole, server.traced([c.tried for c in whole], script))
+    ]
+    broken: dict[tuple[int, tuple], Broken] = {}
+
+    def judge(number: int, tried: Tried) -> None:
+        for history in whole[number].histories:
+            case = Case(jobs[number].scenario, history + jobs[number].done_at(tried.point), tried)
+            found = subject.broken_promise(case)
+            if found:
+                broken.setdefault((number, history), Broken()).take(tried, *found)
+
+    explored = server.explore([job.ops for job in jobs], subject.script, PROFILES[-1], judge)
+    for (number, history), worst in broken.items():
+        scenario = _crashed(subject, whole[number], history)
+        yield counterexample(run, server, subject, scenario, PROFILES[-1], worst)
+        return
+    if changed:
+        scope = "all" if len(whole) == len(changed) else f"{len(whole)} of the"
+        states = sum(found.states for found in explored.jobs)
+        summary.append(
+            f"recovery crashed on {scope} {len(changed)} disks that it changes: {states} states"
+        )
+
+
+def _crashed(subject: Subject, change: Changed, history=()) -> Scenario:
+    files = change.tried.files | {f"{name}/": b"" for name in change.tried.folders}
+    return Scenario("recovery, crashed", subject.recover, files, history)
+
+
+# --- traces ---
+
+def trace(run: Run, scenarios: list[Scenario], stacks: bool = False) -> list[Traced]:
+    """Runs them one after another, each in a directory of its own."""
+    script, files, numbers = Script(), {}, []
+    for i, scenario in enumerate(scenarios):
+        start = script.call("cd", f"@here/{i}")
+        numbers.append((start, {script.call(*call): call for call in scenario.calls}))
+        files[f"{i}/"] = b""
+        files |= {f"{i}/{unquoted(name)}": data for name, data in scenario.files.items()}
+    session, replayed = tracing.replayed_run(run, script, files, stacks)
+    here = f"{run.sandbox.inside}/{session.folder.name}"
+    parts = _parts(replayed, [start for start, _ in numbers])
+    return [
+        _traced(scenario, Trace(part, replayed.processes, replayed.names, f"{here}/{i}"), calls)
+        for i, (scenario, part, (_, calls)) in enumerate(zip(scenarios, parts, numbers))
+    ]
+
+
+def _parts(replayed: Trace, starts: list[int]) -> list[list]:
+    """The operations, cut where the calls with these numbers begin."""
+    marks = {f"> {number} cd" for number in starts}
+    at = [i for i, op in enumerate(replayed.ops) if isinstance(op, Mark) and op.text in marks]
+    return [replayed.ops[begin:end] for begin, end in zip(at, [*at[1:], len(replayed.ops)])]
+
+
+def _traced(scenario: Scenario, trace: Trace, calls: dict[int, tuple]) -> Traced:
+    """`calls` are those of the scenario, by their numbers in the script that ran."""
+    begun, ended = [], {}
+    for op in trace.ops:
+        words = op.text.split() if isinstance(op, Mark) else ["", "0", ""]
+        number = int(words[1])
+        if number not in calls or words[2] in OUR_OWN:
+            continue
+        if words[0] == ">":
+            begun.append((op.call.entered, number, calls[number]))
+        elif words[0] == "<":
+            ended[number] = op.call.entered, parse_replies(op.text.encode())[number]
+    succeeded = {at: number for number, (at, reply) in ended.items() if reply["ret"] >= 0}
+    ops = write_ops(
+        trace, trace.cwd, {unquoted(name): data for name, data in scenario.files.items()},
+        lambda mark: str(succeeded[at]) if (at := mark.call.entered) in succeeded
+        and mark.text.startswith("<") else None,
+    )
+    if ops.unseen:
+        raise CannotJudge(f"the program used {ops.unseen[0]}, which a trace does not show")
+    return Traced(scenario, trace, ops, tuple(begun), ended)
+
+
+def counterexample(
+    run: Run, server: Server, subject: Subject, scenario: Scenario, profile: str, worst: Broken
+) -> Finding:
+    """Once more, alone and with a stack for every call, so that lines can be named."""
+    traced = trace(run, [scenario], stacks=True)
+    broken, explored = _explore(server, subject, traced, profile, {})
+    worst = broken.get(0, worst)
+    message = (
+        f"{scenario.name}: {worst.how}. The promise, {worst.promise.level}: {worst.promise.text}. "
+        f"The smallest of {worst.count} broken ones among {explored.jobs[0].summary}"
+    )
+    excerpt = tuple(verdict.page(run, traced[0].trace, traced[0].ops, profile, worst.tried))
+    finding = Finding(worst.promise.code, message, excerpt=excerpt)
+    if worst.promise.code.startswith("R"):
+        return run.at_function(finding, subject.recovering)
+    return verdict.at_lost_call(
+        run, traced[0].ops, profile, worst.tried, finding, subject.promising
+    )
