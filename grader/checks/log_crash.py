@@ -1,6 +1,7 @@
 """The crash and the fault check of the log: every disk that a power loss could leave, tried."""
 
 from dataclasses import replace
+from itertools import islice
 
 from ..course import find
 from ..crash import faults, log
@@ -101,8 +102,8 @@ def survives_every_fault(run: Run):
     first = _session(run)
     sites = faults.sites(run, first)
     scenarios, summary = faults.failing(first, _then(run), sites), []
-    for traced in trace(run, scenarios):
-        yield from _stops(run, traced)
+    wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
+    yield from islice(wrong, 1)
     yield from survive(run, _server(run), log.SUBJECT, scenarios, summary)
     run.notes["survives-every-fault"] = f"{faults.plan(sites)}: {'; '.join(summary)}"
 
