@@ -202,6 +202,28 @@ def test_5_a_failed_sync_drops_nothing_that_another_had_pinned_by_then():
     assert old in listed(later) and new in listed(later)
 
 
+def test_5_of_two_syncs_the_one_that_is_over_first_pins():
+    calls = ("@1 1 op write 2 0 x6e6577", "@2 9 op fsync 2", "@3 4 op fsync 2", "@5 5 op ack done")
+    assert (("ack done",), disk(f=b"old")) not in listed(ops_file(*calls, before=OLD))
+
+
+def test_5_a_sync_entered_where_the_write_returned_does_not_cover_it():
+    calls = ("@1 2 op write 2 0 x6e6577", "@2 3 op fsync 2", "@5 5 op ack done")
+    assert (("ack done",), disk(f=b"old")) in listed(ops_file(*calls, before=OLD))
+
+
+def test_5_a_failed_sync_of_either_directory_drops_the_rename():
+    before = f"{OLD}\ndir 3\nentry 1 d 3"
+    for lost in (1, 3):
+        found = last("rename 1 f 3 g", f"lost {lost}", "fsync 1", "fsync 3", before=before)
+        assert found == {disk(f=b"old", d=None), disk(d=None, d__g=b"old")}
+
+
+def test_5_what_was_dropped_is_overwritten_by_what_came_later():
+    found = last("write 2 0 x6161", "lost 2", "write 2 1 x62", "fsync 2", before=OLD)
+    assert found == {disk(f=b"obd"), disk(f=b"abd")}
+
+
 def test_6_a_directory_needs_the_sync_of_its_parent():
     calls = ("create 1 d 2 dir", "create 2 f 3 file", "fsync 2")
     assert last(*calls) == {disk(), disk(d=None, d__f=b"")}
@@ -240,6 +262,17 @@ def test_8_a_truncation_and_what_it_cuts_go_together():
 
 def test_8_bytes_in_a_cut_block_wait_for_the_cut():
     assert disk(f=b"xld") not in disks("resize 2 0", "write 2 0 x78", before=OLD)
+
+
+def test_8_bytes_in_another_block_do_not_wait_for_the_cut():
+    before = f"dir 1\nfile 2 x{bytes(BLOCK + 5).hex()}\nentry 1 f 2"
+    assert disk(f=b"x" + bytes(BLOCK + 4)) in disks("resize 2 4097", "write 2 0 x78", before=before)
+
+
+def test_8_bytes_do_not_wait_for_a_cut_that_was_dropped():
+    assert last("resize 2 1", "lost 2", "write 2 0 x78", "fsync 2", before=OLD) == {
+        disk(f=b"xld"), disk(f=b"x")
+    }
 
 
 def test_8_a_write_exposes_every_size_at_a_block_boundary():
