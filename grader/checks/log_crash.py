@@ -51,9 +51,10 @@ def _then(run: Run) -> tuple[tuple, ...]:
 
 def _killed(run: Run) -> list[Scenario]:
     """A lesson without recovery cannot cut what a killed write left: its process is
-    killed at its syncs only, where what it wrote is whole."""
+    killed at the last sync of each function only, where what it wrote is whole."""
     first = _session(run)
-    sites = [site for site in faults.sites(run, first) if site.is_sync or _recovers(run)]
+    sites = faults.sites(run, first)
+    sites = [site for site in sites if _recovers(run) or (site.is_sync and site.is_last)]
     then = _then(run) or (log.OPEN, log.append(NEXT), log.CLOSE)
     return faults.killed(first, then, sites)
 
