@@ -225,6 +225,8 @@ def counterexample(
     finding = Finding(worst.promise.code, message, excerpt=excerpt)
     if worst.promise.code.startswith("R") and server.sandbox is run.sandbox:
         return run.at_function(finding, subject.recovering)
+    done = traced[0].done_at(worst.tried.point)
+    last = next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
     return verdict.at_lost_call(
-        run, traced[0].ops, profile, worst.tried, finding, subject.promising
+        run, traced[0].ops, profile, worst.tried, finding, subject.promising, last
     )
