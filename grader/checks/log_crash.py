@@ -33,14 +33,21 @@ def _server(run: Run) -> Server:
     return students_server(run) if _recovers(run) else reference_server(run, find("w10-l03"))
 
 
-def _session(run: Run) -> Scenario:
-    """What one process does, in which calls fail or it is killed."""
+def _session(run: Run, left=()) -> Scenario:
+    """What one process does, in which calls fail or it is killed. `left` is what comes
+    before it in place of a log that is durable."""
     if not _recovers(run):
         return log.scenario("appends", log.OPEN, *map(log.append, FOUR[:2]), log.CLOSE)
+    files = {} if left else {log.LOG: _bytes(FOUR, TORN)}
     return log.scenario(
-        "recovery and an append", log.RECOVER, ("stop",), log.OPEN, log.append(MORE), log.CLOSE,
-        ("resume",), files={log.LOG: _bytes(FOUR, TORN)}, history=log.earlier(FOUR, promised=True),
+        "a torn tail", *left, log.RECOVER, ("stop",), log.OPEN, log.append(MORE), log.CLOSE,
+        ("resume",), files=files, history=log.earlier(FOUR, promised=not left),
     )
+
+
+def _sessions(run: Run) -> list[Scenario]:
+    left = ("put", log.LOG, _bytes(FOUR, TORN))
+    return [_session(run), _session(run, (left,))] if _recovers(run) else [_session(run)]
 
 
 def _then(run: Run) -> tuple[tuple, ...]:
@@ -62,14 +69,8 @@ def _killed(run: Run) -> list[Scenario]:
 def _scenarios(run: Run) -> list[Scenario]:
     found = [log.scenario("a new log", log.OPEN, *map(log.append, NEW), log.CLOSE)]
     if _recovers(run):
-        found += [
-            replace(_session(run), name="a torn tail"),
-            log.scenario(
-                "a torn tail that a killed process left", ("put", log.LOG, _bytes(FOUR, TORN)),
-                log.RECOVER, log.OPEN, log.append(MORE), log.CLOSE,
-                history=log.earlier(FOUR, promised=False),
-            ),
-        ]
+        durable, left = _sessions(run)
+        found += [durable, replace(left, name="a torn tail that a killed process left")]
     return found + _killed(run)
 
 
@@ -100,13 +101,15 @@ def survives_every_fault(run: Run):
     there; after a failure no append may return 0 before the log is opened again; no
     descriptor may stay open.
     """
-    first = _session(run)
-    sites = faults.sites(run, first)
-    scenarios, summary = faults.failing(first, _then(run), sites), []
+    scenarios, plans, summary = [], [], []
+    for session in _sessions(run):
+        sites = faults.sites(run, session)
+        scenarios += faults.failing(session, _then(run), sites)
+        plans.append(faults.plan(sites))
     wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
     yield from islice(wrong, 1)
     yield from survive(run, _server(run), log.SUBJECT, scenarios, summary)
-    run.notes["survives-every-fault"] = f"{faults.plan(sites)}: {'; '.join(summary)}"
+    run.notes["survives-every-fault"] = f"{', '.join(plans)}: {'; '.join(summary)}"
 
 
 def _stops(run: Run, traced):

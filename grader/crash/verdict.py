@@ -93,6 +93,7 @@ def _timeline(run: Run, replayed, fates: dict[int, str], point: int):
         if at > point:
             continue
         if isinstance(op, ops.Mark):
+            told.add(at)  # a sync that the driver made to fail stands at its mark
             yield from (f"{'':10} {text}" for text in _of_mark(op.text.split(), replayed, op))
         elif at in fates and at not in told:
             told.add(at)

@@ -374,6 +374,35 @@ def test_explore_names_the_smallest_broken_state(tmp_path):
     assert run("explore", "--check", check, ops=good).returncode == 0
 
 
+def test_explore_finds_that_both_of_two_copies_can_be_lost(tmp_path):
+    """A recovery that needs a or b: to lose one at a time shows nothing."""
+    check = tmp_path / "check"
+    check.write_text("#!/bin/sh\nread promise || exit 0\n[ -s a ] || [ -s b ]\n")
+    check.chmod(0o755)
+    copies = ("write 2 0 x6f6e65", "write 3 0 x6f6e65")
+    before = "dir 1\nfile 2 x\nfile 3 x\nentry 1 a 2\nentry 1 b 3"
+    done = run("explore", "--check", check, ops=ops_file(*copies, "ack stored", before=before))
+    assert done.returncode == 1 and b"2 steps lost" in done.stdout, done.stdout
+    for sync in ("fsync 2", "fsync 3"):
+        one = ops_file(*copies, sync, "ack stored", before=before)
+        assert run("explore", "--check", check, ops=one).returncode == 0
+
+
+@pytest.mark.parametrize("left_out, broken", [(None, 0), (1, 1), (4, 1)])
+def test_explore_passes_temp_sync_rename_directory_sync_and_nothing_less(tmp_path, left_out, broken):
+    """At every moment the old file or the new one; the new one once it is promised."""
+    check = tmp_path / "check"
+    check.write_text(
+        '#!/bin/sh\nif read promise; then [ "$(cat f)" = new ]; else\n'
+        '  [ "$(cat f)" = new ] || [ "$(cat f)" = old ]; fi\n'
+    )
+    check.chmod(0o755)
+    calls = ["create 1 t 3 file", "write 3 0 x6e6577", "fsync 3", "rename 1 t 1 f", "fsync 1", "ack new"]
+    if left_out is not None:
+        del calls[{1: 2, 4: 4}[left_out]]
+    assert run("explore", "--check", check, ops=ops_file(*calls, before=OLD)).returncode == broken
+
+
 # A second opinion: every subset of steps, held against the rules one by one.
 
 
