@@ -53,6 +53,7 @@ class LessonResult:
     seed: str
     checks: tuple[CheckResult, ...]
     seconds: float
+    replaced: tuple[str, ...] = ()  # what is the reference's, of an earlier lesson, and why
 
     @property
     def points(self) -> int:
@@ -103,7 +104,7 @@ def _lesson(lesson: LessonResult) -> dict:
     return {
         "id": lesson.id, "title": lesson.title, "seed": lesson.seed, "passed": lesson.passed,
         "points": lesson.points, "max_points": lesson.max_points,
-        "seconds": round(lesson.seconds, 3),
+        "seconds": round(lesson.seconds, 3), "replaced": list(lesson.replaced),
         "checks": [check_to_json(check) for check in lesson.checks],
     }
 
