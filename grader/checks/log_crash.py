@@ -7,7 +7,7 @@ from ..course import find
 from ..crash import faults, log
 from ..crash.explore import Server, reference_server, students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import survive, trace
+from ..crash.survive import Tally, survive, trace
 from ..result import Finding
 from ..run import Run
 from . import check
@@ -86,9 +86,10 @@ def survives_every_crash(run: Run):
     recovery is yours, it is traced and crashed in the same way, on every disk that it
     changed.
     """
-    summary: list[str] = []
-    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), summary)
-    run.notes["survives-every-crash"] = "; ".join(summary)
+    tally = Tally()
+    run.tried["survives-every-crash"] = tally.lines
+    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), tally)
+    run.notes["survives-every-crash"] = tally.sum
 
 
 @check("survives-every-crash")
@@ -101,15 +102,16 @@ def survives_every_fault(run: Run):
     there; after a failure no append may return 0 before the log is opened again; no
     descriptor may stay open.
     """
-    scenarios, plans, summary = [], [], []
+    scenarios, tally = [], Tally()
+    run.tried["survives-every-fault"] = tally.lines
     for session in _sessions(run):
         sites = faults.sites(run, session)
         scenarios += faults.failing(session, _then(run), sites)
-        plans.append(faults.plan(sites))
+        tally.lines.append(faults.plan(sites))
     wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
     yield from islice(wrong, 1)
-    yield from survive(run, _server(run), log.SUBJECT, scenarios, summary)
-    run.notes["survives-every-fault"] = f"{', '.join(plans)}: {'; '.join(summary)}"
+    yield from survive(run, _server(run), log.SUBJECT, scenarios, tally)
+    run.notes["survives-every-fault"] = tally.sum
 
 
 def _stops(run: Run, traced):
