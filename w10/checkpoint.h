@@ -101,7 +101,7 @@ struct kv_log {
  *
  * Durable on 0: the directory's name, all that `kv` holds, and the name of the
  * segment that is appended to. After a crash in the middle it may be run again;
- * running it again changes nothing.
+ * running it again finds the same.
  *
  * Returns 0; -EBADMSG for what no crash leaves, and then nothing was changed;
  * -ENAMETOOLONG; -ENOMEM; or the negative errno of the call that failed. On an

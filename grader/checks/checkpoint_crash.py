@@ -44,15 +44,19 @@ def _sessions() -> list[Scenario]:
     ]
 
 
-def _session() -> Scenario:
+def _session(*calls) -> Scenario:
     """What one process does, in which calls fail or it is killed."""
     files = {form.segment(1): form.log([FOO, NAME])}
-    return scenario("", OPEN, append(NEW_FOO), CHECKPOINT, append(NO_NAME), CLOSE, files=files,
-                    history=subject.earlier([FOO, NAME]))
+    return scenario("", *calls, files=files, history=subject.earlier([FOO, NAME]))
 
 
-# What another process does, once that one is gone.
-THEN = OPEN, append(COUNT), CHECKPOINT, append(COUNTED), CLOSE
+def _killed(run: Run) -> list[Scenario]:
+    """At every call but those that open: nothing changes between such a one and the
+    next, or what it makes is there when that is reached."""
+    first = _session(OPEN, append(NEW_FOO), CHECKPOINT, append(NO_NAME), CLOSE)
+    then = OPEN, append(COUNT), CHECKPOINT, append(COUNTED), CLOSE
+    sites = [site for site in faults.sites(run, first) if not site.call.startswith("open")]
+    return faults.killed(first, then, sites)
 
 
 @check("keeps-the-map")
@@ -67,9 +71,9 @@ def checkpoints_survive_every_crash(run: Run):
     again and is killed at its calls, one after another, while another process goes on;
     and recovery is traced and crashed on every disk that it changed.
     """
-    tally, first = Tally(), _session()
+    tally = Tally()
     run.tried["checkpoints-survive-every-crash"] = tally.lines
-    scenarios = [*_sessions(), *faults.killed(first, THEN, faults.sites(run, first))]
+    scenarios = [*_sessions(), *_killed(run)]
     yield from survive(run, students_server(run), subject.SUBJECT, scenarios, tally)
     run.notes["checkpoints-survive-every-crash"] = tally.sum
 
@@ -84,11 +88,11 @@ def checkpoints_survive_every_fault(run: Run):
     had returned 0 must be there; after a failed append none may return 0; no descriptor
     may stay open.
     """
-    tally, first = Tally(), _session()
+    tally, first = Tally(), _session(OPEN, CHECKPOINT, append(NEW_FOO), CLOSE)
     run.tried["checkpoints-survive-every-fault"] = tally.lines
     sites = faults.sites(run, first)
     tally.lines.append(faults.plan(sites))
-    scenarios = faults.failing(first, THEN[:3], sites)
+    scenarios = faults.failing(first, (OPEN, append(COUNT), CHECKPOINT), sites)
     wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
     yield from islice(wrong, 1)
     yield from survive(run, students_server(run), subject.SUBJECT, scenarios, tally)

@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import cache
 
 from .wal_format import DEL, SET, apply, encode
 
@@ -41,6 +42,7 @@ def snapshot(pairs: dict[bytes, bytes], first: int) -> bytes:
     return seal(log((SET, key, value) for key, value in pairs.items()), first, len(pairs))
 
 
+@cache
 def whole_records(data: bytes) -> tuple[list[tuple], int]:
     """The canonical records at the beginning, and the bytes that they take."""
     found, at = [], 0
@@ -65,6 +67,7 @@ class Snapshot:
     first: int
 
 
+@cache
 def parse_snapshot(data: bytes) -> Snapshot | None:
     """None if it is not whole."""
     body, trailer = data[:-TRAILER_BYTES], data[-TRAILER_BYTES:]

@@ -155,7 +155,7 @@ def _leaves_no_leftovers(case: Case) -> str | None:
     return f"kv_log_open() left {', '.join(sorted(left))}" if left else None
 
 
-def _changes_nothing_twice(case: Case) -> str | None:
+def _finds_the_same_twice(case: Case) -> str | None:
     replies = case.tried.replies
     problem = case.failed(SECOND)
     if problem:
@@ -190,8 +190,8 @@ SUBJECT = Subject(
                 "acknowledged", _holds_the_map),
         Promise(AFTER, "R521", "recovery copes with every disk", _recovers),
         Promise(AFTER, "D305", "nothing that was acknowledged is lost", _loses_nothing),
-        Promise(AFTER, "R522", "leftovers go", _leaves_no_leftovers),
-        Promise(AFTER, "R523", "recovering again changes nothing", _changes_nothing_twice),
+        Promise(AFTER, "R523", "recovering again finds the same", _finds_the_same_twice),
         Promise(AFTER, "R524", "appends and checkpoints go on", _goes_on_well),
+        Promise(AFTER, "R522", "leftovers go", _leaves_no_leftovers),
     ),
 )
