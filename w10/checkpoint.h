@@ -1,5 +1,5 @@
 /*
- * A map, the log that makes it durable, and checkpoints that keep the log short.
+ * A map, the log that makes it durable, and checkpoints that keep that short.
  * SPDX-License-Identifier: MIT
  *
  *     static struct kv_log log;
@@ -78,19 +78,19 @@ struct kv_log {
     uint64_t segment; /* the number of the segment that is appended to */
     int error;        /* 0, or the negative errno that poisoned the handle */
     char dir[KV_LOG_DIR_MAX_BYTES + 1];
-    struct wal_writer writer; /* on that segment; its fd is -1 if none is open */
+    struct wal_writer writer; /* on that segment; fd is -1 if none is open */
 };
 
 /*
- * Opens the log in the directory `dir`, which ends in no slash and is made (mode
- * 0755) if it is not there, and recovers it into `kv`.
+ * Opens the log in the directory `dir`, which ends in no slash and is made
+ * (mode 0755) if it is not there, and recovers it into `kv`.
  *
  * Only the last segment may have a torn tail; wal_recover() cuts it. A closed
  * one was synced whole before the next was made, and `snapshot` before it got
  * its name: if they are not whole, no crash did that. The same holds for a
  * segment that is missing between two others, or below the first one where
- * there is no snapshot. The segment that the snapshot names may be missing if no
- * later one is there, and is made.
+ * there is no snapshot. The segment that the snapshot names may be missing if
+ * no later one is there, and is made.
  *
  * Once the names that recovery rests on are durable, leftovers are removed:
  * snapshot.tmp and the segments below the snapshot's. Other files are left
@@ -115,23 +115,23 @@ int kv_log_open(struct kv_log *log, const char *dir);
  * Durable on 0: the record, and all before it.
  *
  * Returns 0; the error of wal_record_encode() for a record that has no encoding
- * (nothing is written, the handle stays good); -ENOMEM, which poisons the handle
- * since the log then holds what `kv` does not; or the negative errno of the
- * write or sync that failed, which poisons it.
+ * (nothing is written, the handle stays good); -ENOMEM, which poisons the
+ * handle since the log then holds what `kv` does not; or the negative errno of
+ * the write or sync that failed, which poisons it.
  */
 int kv_log_append(struct kv_log *log, const struct wal_record *record);
 
 /*
- * Begins a new segment, puts a snapshot of `kv` in the place of the old one, and
- * removes the segments that it makes needless.
+ * Begins a new segment, puts a snapshot of `kv` in the place of the old one,
+ * and removes the segments that it makes needless.
  *
  * Durable on 0: the snapshot, whole, and its name. No segment is removed before
  * that. Removals are not synced and their failures no errors.
  *
- * Returns 0. Where the snapshot cannot be written, synced, closed or renamed, the
- * negative errno (or -ENOMEM): snapshot.tmp is removed, no segment is, and the
- * handle stays good. Where a segment cannot be closed or made, or the directory
- * not synced, the negative errno, and the handle is poisoned.
+ * Returns 0. Where the snapshot cannot be written, synced, closed or renamed,
+ * the negative errno (or -ENOMEM): snapshot.tmp is removed, no segment is, and
+ * the handle stays good. Where a segment cannot be closed or made, or the
+ * directory not synced, the negative errno, and the handle is poisoned.
  */
 int kv_log_checkpoint(struct kv_log *log);
 

@@ -106,7 +106,7 @@ def _keeps_two_apart(run: Run):
 
 @check("keeps-the-map")
 def writes_the_snapshot(run: Run):
-    """A checkpoint leaves the snapshot of the header and an empty new segment.
+    """A checkpoint leaves the header's snapshot and an empty new segment.
 
     Every pair once, the number of the new segment, the count, the CRC; also of a map
     that is empty, and of one that no buffer holds at once. Before that the log is one
@@ -201,10 +201,10 @@ def replays_only_what_follows(run: Run):
 
 @check("replays-only-what-follows")
 def removes_what_is_not_needed(run: Run):
-    """Old segments and a leftover snapshot.tmp go at the next open; nothing else does.
+    """Leftovers go at the next open, and nothing else does.
 
-    Also where an open finds nothing else to do. What is not named like a segment is
-    somebody else's.
+    Old segments and snapshot.tmp, also where the open finds nothing else to do. What is
+    not named like a segment is somebody else's.
     """
     foreign = ["01.wal", "1.wal.bak", "x.wal", "-1.wal", "+1.wal", "notes", ".hidden", "1wal", "0.wal"]
     files = {name: b"not ours" for name in foreign}
@@ -358,7 +358,7 @@ def goes_on_after_a_failed_snapshot(run: Run):
 
 @check("writes-the-snapshot")
 def stops_after_a_failure(run: Run):
-    """After a failed append, or a failed sync of the directory, every call fails.
+    """After a failed append or directory sync, every call fails.
 
     The first error is kept and returned; nothing is written or synced any more, and no
     segment removed. The same holds where the map has no memory for what was appended.

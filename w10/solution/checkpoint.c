@@ -212,7 +212,7 @@ static int apply_snapshot(struct kv *kv, const uint8_t *bytes, size_t len,
     return 0;
 }
 
-/* Loads the snapshot, if there is one; *first_out is the segment to go on with. */
+/* Loads the snapshot, if there is one; *first_out is the segment behind it. */
 static int load_snapshot(struct kv_log *log, uint64_t *first_out)
 {
     char path[PATH_BYTES];
@@ -231,7 +231,7 @@ static int load_snapshot(struct kv_log *log, uint64_t *first_out)
     return err;
 }
 
-/* Replays a segment that another follows: not there, or not whole, is damage. */
+/* Replays a segment that another follows: one that is not whole is damage. */
 static int replay_closed(struct kv_log *log, uint64_t number)
 {
     char path[PATH_BYTES];
@@ -263,8 +263,8 @@ static int recover(struct kv_log *log, uint64_t *first_out)
         last = first;
     for (uint64_t number = first; !err && number < last; number++)
         err = replay_closed(log, number);
-    /* Only here can a crash have torn something. It comes last, since it may cut
-     * and all before it changes nothing. */
+    /* Only here can a crash have torn something. It comes last, since it may
+     * cut, and all before it changes nothing. */
     if (!err)
         err = wal_recover(segment_in(log, last, path), &log->kv, &found);
     if (err)
@@ -498,7 +498,9 @@ int kv_log_close(struct kv_log *log)
 
 static const char DIR_NAME[] = "checkpoint_dir";
 static const char KEPT[] = "checkpoint.wal"; /* a segment, to bring it back */
-static struct kv_log self; /* too large for a small stack */
+
+/* Too large for a small stack. */
+static struct kv_log self;
 
 static int set(const char *key, const char *value)
 {
@@ -576,8 +578,8 @@ static int reopen(void)
     int err = kv_log_open(&self, DIR_NAME);
 
     if (err) {
-        printf("open: %s\n", err == -EBADMSG ? "not what a crash leaves"
-                                             : strerror(-err));
+        printf("open: %s\n",
+               err == -EBADMSG ? "not what a crash leaves" : strerror(-err));
     } else {
         printf("open: %zu pairs, segment %" PRIu64 "\n", self.kv.count,
                self.segment);
