@@ -59,12 +59,13 @@ class Case:
 @dataclass(frozen=True)
 class Promise:
     """`broken` says how, or None. Promises are held in order, the first broken one
-    is reported."""
+    is reported. `at` is the function at fault where it is not the recovering one."""
 
     level: str  # ON_DISK, before any recovery, or AFTER
     code: str
     text: str
     broken: Callable[[Case], str | None]
+    at: str | None = None
 
 
 @dataclass(frozen=True)

@@ -217,7 +217,7 @@ def counterexample(
     excerpt = tuple(verdict.page(run, traced[0].trace, traced[0].ops, profile, worst.tried))
     finding = Finding(worst.promise.code, message, excerpt=excerpt)
     if worst.promise.code.startswith("R"):
-        return run.at_function(finding, subject.recovering)
+        return run.at_function(finding, worst.promise.at or subject.recovering)
     return verdict.at_lost_call(
         run, traced[0].ops, profile, worst.tried, finding, subject.promising
     )
