@@ -34,10 +34,10 @@ def scenarios() -> Iterator[Scenario]:
     )
     yield Scenario("a torn object", (OPEN, store(LEFT), CLOSE), {path_of(LEFT): LEFT[:5]})
     for kind, number in (("sync", 1), ("rename", 1), ("sync", 2)):
-        killed = (("begin",), ("fault", kind, number, "kill"), store(LARGE), ("end",))
+        killed = (("begin",), ("fault", kind, number, "kill"), store(SMALL), ("end",))
         yield Scenario(
             f"a process killed at {kind} {number} of a cas_store(), another going on",
-            (OPEN, *killed, store(LARGE), OPEN, store(SMALL), CLOSE), THERE,
+            (OPEN, *killed, store(SMALL), OPEN, store(LEFT), CLOSE), THERE,
         )
 
 

@@ -174,7 +174,7 @@ def _stores_again(case: Case) -> str | None:
 IN_PLACE = Subject(
     script=_script,
     looks=(AFTER_FIRST, AFTER_SECOND),
-    recover=(OPEN, store(SMALL), CLOSE),
+    recover=(OPEN,),
     recovering="cas_open",
     promising=("cas_store", "cas_open", "cas_close"),
     promises=(
