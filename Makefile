@@ -73,6 +73,10 @@ test: setup ## everything: the grader, the references, the skeletons, the texts
 grade-the-grader: ## every known-bad and every odd but right solution, in a table
 	@$(PY) -m grader audit
 
+.PHONY: steady
+steady: ## grade the same fifty times, four at once: always the same findings?
+	@$(PY) -m grader steady
+
 .PHONY: reference
 reference: ## write the reference tree to build/reference/
 	@$(PY) -m grader reference build/reference

@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import audit, course, doctor, findings, report, result, sandbox, stage, text
+from . import audit, course, doctor, findings, report, result, sandbox, stage, steady, text
 from .demo import demo, write_readme
 from .errors import GraderError, UsageError
 from .grade import grade
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     add("doctor", "Say what this machine lacks and how to mend it.", _doctor)
     one = add("audit", "Grade the grader: known-bad and odd but right solutions.", _audit)
     one.add_argument("only", nargs="*", metavar="LESSON", help="these lessons only")
+    one = add("steady", "Grade the same again and again: does it say the same each time?", _steady)
+    one.add_argument("only", nargs="*", metavar="LESSON", help="these lessons only")
+    one.add_argument("--times", type=int, default=50, help="how often (default: 50)")
     add("list", "List the lessons.", _list)
     add("demo", "Grade the reference, then the reference without one fsync.", lambda _: demo())
     add("reference", "Write the reference tree.", _reference).add_argument("dir", type=Path)
@@ -112,6 +115,13 @@ def _audit(args) -> int:
     if not lessons and not troubles:
         audit.write_readme(page)
     return 1 if troubles else 0
+
+
+def _steady(args) -> int:
+    lessons = [course.find(lesson).id for lesson in args.only] or list(course.lessons())
+    outcomes = steady.steady(steady.submissions(lessons), args.times)
+    print("\n".join(map(steady.report, outcomes)))
+    return 0 if all(outcome.is_steady for outcome in outcomes) else 1
 
 
 def _explain(args) -> int:

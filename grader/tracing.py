@@ -4,6 +4,7 @@ The first run is traced plainly. Only where it shows something wrong a second on
 follows with a stack for every call (-k, twenty times as slow), to name the lines.
 """
 
+import errno
 import os
 import re
 import tempfile
@@ -20,11 +21,12 @@ from .trace import (
 )
 from .trace.ops import Mark, Write
 
-__all__ = ["Promise", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
+__all__ = ["Promise", "pinned", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
            "student_stack", "trace"]
 
 STRING_MAX_BYTES = 1 << 20
 EXCERPT_LINES = 9
+_FORKS = re.compile(r"fork|clone|\+\+\+")
 # What should stand in front of the return.
 MISSING = {
     "D101": "a sync of that file", "D102": "a sync of that file", "D104": "a sync of that file",
@@ -86,14 +88,32 @@ def replayed_run(run: Run, script: Script, files, stacks: bool):
 def replayed_children(log: Path, program: str, cwd: str, initials, marks_fd: int) -> list[Trace]:
     """What the children of a fork server did, each of which found another directory."""
     return _understood(
-        log, replay_children, program=program, cwd=cwd, initials=initials, marks_fd=marks_fd
+        log, replay_children, _of_children(program), program=program, cwd=cwd,
+        initials=initials, marks_fd=marks_fd,
     )
 
 
-def _understood(log: Path, replaying, **what):
+def _of_children(program: str):
+    """Most of such a log is the server making disks: of its own calls only the forks are
+    worth parsing."""
+    begin = 'execve("' + "".join(f"\\x{byte:02x}" for byte in os.fsencode(program)) + '"'
+
+    def of_children(lines):
+        server = None
+        for line in lines:
+            if server is None:
+                server = line.split(" ")[0] + " " if begin in line else None
+            elif line.startswith(server) and not _FORKS.search(line, 0, 40):
+                continue
+            yield line
+
+    return of_children
+
+
+def _understood(log: Path, replaying, worth=iter, **what):
     try:
         with log.open(encoding="ascii", errors="backslashreplace") as lines:
-            return replaying(parse(lines, log.name), **what)
+            return replaying(parse(worth(lines), log.name), **what)
     except (TraceSyntaxError, KernelModelError) as error:
         raise GraderError(f"the trace is not understood: {error}") from None
 
@@ -110,10 +130,16 @@ def strace_log(sandbox: Sandbox):
         os.unlink(name)
 
 
+def pinned() -> list[str]:
+    """Keeps a command and all that it forks on one processor, where they wake each other
+    faster."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", str(cpus[os.getpid() % len(cpus)])]
+
+
 def strace(log: Path, stacks: bool) -> list[str]:
     """The words in front of a command that is traced."""
-    cpu = sorted(os.sched_getaffinity(0))
-    words = ["taskset", "-c", str(cpu[os.getpid() % len(cpu)]), "strace", "-f", "-y", "-xx"]
+    words = [*pinned(), "strace", "-f", "-y", "-xx"]
     words += ["-s", str(STRING_MAX_BYTES), "--seccomp-bpf", "--decode-pids=pidns"]
     words += ["-e", f"trace={TRACED}", "-o", str(log)]
     return words + (["-k"] if stacks else [])
@@ -193,6 +219,7 @@ def readable(op, cwd: str) -> str:
         if words[0] == ">":
             return f"-- {words[2]}() begins"
         if words[0] == "!":
-            return f"-- {words[2]}() is made to end with {words[3]} {words[4]}"
+            what = errno.errorcode.get(int(words[4])) if words[3] == "errno" else f"{words[3]} {words[4]}"
+            return f"-- {words[2]}() is made to end with {what}"
         return f"-- {words[2]}() has returned {words[3].removeprefix('ret=')}" if len(words) > 3 else op.text
     return op.call.text.replace(f"{cwd}/", "").replace(cwd, ".")

@@ -1,12 +1,14 @@
-"""The crash check of the log: every disk that a power loss could leave, tried."""
+"""The crash and the fault check of the log: every disk that a power loss could leave, tried."""
 
-from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 
 from ..course import find
-from ..crash import log
-from ..crash.explore import reference_server, students_server
+from ..crash import faults, log
+from ..crash.explore import Server, reference_server, students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import survive
+from ..crash.survive import survive, trace
+from ..result import Finding
 from ..run import Run
 from . import check
 from .wal_format import FOUR, SET, encode
@@ -14,6 +16,7 @@ from .wal_format import FOUR, SET, encode
 # One that crosses a block boundary, so that its parts can be lost apart, and one behind it.
 LARGE = (SET, b"large", b"\xa5" * 4200)
 MORE = (SET, b"after", b"all")
+NEXT = (SET, b"and", b"on")
 NEW = (*FOUR, LARGE, MORE)
 TORN = encode(SET, b"torn", b"tail")[:-5]
 
@@ -22,27 +25,51 @@ def _bytes(records, tail=b"") -> bytes:
     return b"".join(encode(*record) for record in records) + tail
 
 
-def scenarios(recovers: bool) -> Iterator[Scenario]:
-    """For a lesson that `recovers`, what recovery does is tried as well."""
-    appends = tuple(map(log.append, NEW))
-    yield log.scenario("a new log", log.OPEN, *appends, log.CLOSE)
-    # Killed as it makes the last of its syncs, so that what it wrote is whole.
-    killed = (("begin",), log.OPEN, appends[0], ("fault", "sync", 1, "kill"), appends[1], ("end",))
-    again = (log.RECOVER,) * recovers
-    yield log.scenario(
-        "a process killed, another going on", *killed, *again, log.OPEN, *appends[2:4], log.CLOSE
+def _recovers(run: Run) -> bool:
+    return "recovery" in run.lesson.driver
+
+
+def _server(run: Run) -> Server:
+    return students_server(run) if _recovers(run) else reference_server(run, find("w10-l03"))
+
+
+def _session(run: Run) -> Scenario:
+    """What one process does, in which calls fail or it is killed."""
+    if not _recovers(run):
+        return log.scenario("appends", log.OPEN, *map(log.append, FOUR[:2]), log.CLOSE)
+    return log.scenario(
+        "recovery and an append", log.RECOVER, ("stop",), log.OPEN, log.append(MORE), log.CLOSE,
+        ("resume",), files={log.LOG: _bytes(FOUR, TORN)}, history=log.earlier(FOUR, promised=True),
     )
-    if not recovers:
-        return
-    torn = _bytes(FOUR, TORN)
-    after = (log.RECOVER, log.OPEN, log.append(MORE), log.CLOSE)
-    yield log.scenario(
-        "a torn tail", *after, files={log.LOG: torn}, history=log.earlier(FOUR, promised=True)
-    )
-    yield log.scenario(
-        "a torn tail that a killed process left", ("put", log.LOG, torn), *after,
-        history=log.earlier(FOUR, promised=False),
-    )
+
+
+def _then(run: Run) -> tuple[tuple, ...]:
+    """What another process does, once that one is gone."""
+    appends = log.OPEN, log.append(NEXT), log.CLOSE
+    return (log.RECOVER, ("stop",), *appends, ("resume",)) if _recovers(run) else ()
+
+
+def _killed(run: Run) -> list[Scenario]:
+    """A lesson without recovery cannot cut what a killed write left: its process is
+    killed at its syncs only, where what it wrote is whole."""
+    first = _session(run)
+    sites = [site for site in faults.sites(run, first) if site.is_sync or _recovers(run)]
+    then = _then(run) or (log.OPEN, log.append(NEXT), log.CLOSE)
+    return faults.killed(first, then, sites)
+
+
+def _scenarios(run: Run) -> list[Scenario]:
+    found = [log.scenario("a new log", log.OPEN, *map(log.append, NEW), log.CLOSE)]
+    if _recovers(run):
+        found += [
+            replace(_session(run), name="a torn tail"),
+            log.scenario(
+                "a torn tail that a killed process left", ("put", log.LOG, _bytes(FOUR, TORN)),
+                log.RECOVER, log.OPEN, log.append(MORE), log.CLOSE,
+                history=log.earlier(FOUR, promised=False),
+            ),
+        ]
+    return found + _killed(run)
 
 
 @check("holds-every-record-appended", "replays-every-record")
@@ -52,11 +79,45 @@ def survives_every_crash(run: Run):
     Your program runs once, traced. From the trace follows every disk that a power loss
     at any moment could leave; on each of them the log is recovered. What wal_append() had
     acknowledged must be there, what is there must be a prefix of what was appended,
-    recovering again must change nothing, and the next append must work. Where recovery is
-    yours, it is traced and crashed in the same way, on every disk that it changed.
+    recovering again must change nothing, and the next append must work. It runs again
+    and is killed at its calls, one after another, and another process goes on. Where
+    recovery is yours, it is traced and crashed in the same way, on every disk that it
+    changed.
     """
-    recovers = "recovery" in run.lesson.driver
-    server = students_server(run) if recovers else reference_server(run, find("w10-l03"))
     summary: list[str] = []
-    yield from survive(run, server, log.SUBJECT, list(scenarios(recovers)), summary)
+    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), summary)
     run.notes["survives-every-crash"] = "; ".join(summary)
+
+
+@check("survives-every-crash")
+def survives_every_fault(run: Run):
+    """Whatever call fails, nothing that was acknowledged is lost.
+
+    Each call that changes files (write, fsync, open, close and their kin) fails in turn:
+    EIO, ENOSPC, EINTR, a short write; once, or with all behind it. A sync that failed has
+    lost what it covered. Then the power fails, at any moment. What had returned 0 must be
+    there; after a failure no append may return 0 before the log is opened again; no
+    descriptor may stay open.
+    """
+    first = _session(run)
+    sites = faults.sites(run, first)
+    scenarios, summary = faults.failing(first, _then(run), sites), []
+    wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
+    yield from islice(wrong, 1)
+    yield from survive(run, _server(run), log.SUBJECT, scenarios, summary)
+    run.notes["survives-every-fault"] = f"{faults.plan(sites)}: {'; '.join(summary)}"
+
+
+def _stops(run: Run, traced):
+    if faults.leaks(traced) > 0:
+        message = f"{traced.scenario.name}: a descriptor stays open"
+        yield run.at_function(Finding("F109", message), traced.scenario.calls[3][0])
+    failed = None
+    for done in traced.done_at(1 << 62)[len(traced.scenario.history):]:
+        if done.call[0] in ("wal_open", "wal_recover"):
+            failed = None
+        elif failed and done.ok:
+            message = f"{traced.scenario.name}: {failed}() failed, and {done.call[0]}() then returned 0"
+            yield run.at_function(Finding("F105", message), done.call[0])
+        elif done.reply and not done.ok:
+            failed = done.call[0]

@@ -75,6 +75,11 @@ class Exploration:
     points: int
     bounded: int  # crash points at which not all sets of steps were tried
 
+    def __add__(self, other: Exploration) -> Exploration:
+        return Exploration(
+            self.states + other.states, self.points + other.points, self.bounded + other.bounded
+        )
+
     @property
     def summary(self) -> str:
         scope = f"bounded at {self.bounded} of them" if self.bounded else "all there are"
@@ -106,11 +111,12 @@ class Server:
 
     def explore(
         self, jobs: list[OpsFile], script: Script, profile: str,
-        tried: Callable[[int, Tried], None], cap: int = CAP, outside=(),
+        tried: Callable[[int, Tried], None], cap: int = CAP, outside=None,
     ) -> Explored:
         """Runs the script on every disk of each of the jobs; calls `tried` with the
         number of the job, as they come."""
         reader = _Reader(tried)
+        outside = tracing.pinned() if outside is None else outside
         done = self._run(f"{profile} {cap}", jobs, script, reader.take, outside)
         if reader.stopped is False and len(reader.jobs) != len(jobs):
             raise GraderError("the fork server's report is not whole")

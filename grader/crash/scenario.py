@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from ..run import Reply, Script
 from .explore import Tried, finding_of_end
 
+# Calls of the driver, of which nobody promises anything.
+OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
+           "fault", "meanwhile", "clear", "stop", "resume"}
 ON_DISK, AFTER = "on the disk", "after recovery"
 
 
@@ -35,6 +38,7 @@ class Scenario:
     calls: tuple[tuple, ...]
     files: dict[str, bytes] = field(default_factory=dict)
     history: tuple[Done, ...] = ()  # of earlier boots
+    group: str = ""  # what it is one of, for a report
 
 
 @dataclass(frozen=True)

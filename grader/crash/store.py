@@ -120,8 +120,11 @@ def _verdict(held: bytes | None, data: bytes) -> int:
 
 
 def _opens(case: Case) -> str | None:
-    problem = case.failed(FIRST)
-    return f"cas_open(): {problem}" if problem else None
+    for number in (FIRST, SECOND):
+        problem = case.failed(number)
+        if problem:
+            return f"cas_open(): {problem}"
+    return None
 
 
 def _keeps_objects(case: Case) -> str | None:
@@ -149,9 +152,6 @@ def _loads_what_is_there(case: Case) -> str | None:
 
 
 def _changes_nothing_twice(case: Case) -> str | None:
-    problem = case.failed(SECOND)
-    if problem:
-        return f"a second cas_open(): {problem}"
     replies = case.tried.replies
     if replies[AFTER_FIRST].words != replies[AFTER_SECOND].words:
         return "a second cas_open() changed the disk"
@@ -179,7 +179,7 @@ IN_PLACE = Subject(
     promising=("cas_store", "cas_open", "cas_close"),
     promises=(
         Promise(ON_DISK, "D302", "a store that was opened keeps its name, and the names in it",
-                _is_there),
+                _is_there, at="cas_open"),
         Promise(ON_DISK, "D302", "an acknowledged object is whole under its name",
                 _holds_what_was_acknowledged),
         Promise(AFTER, "R504", "cas_open() copes with every disk", _opens),

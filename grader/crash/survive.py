@@ -18,14 +18,9 @@ from ..run import Reply, Run, Script, parse_replies
 from ..trace import Trace
 from ..trace.ops import Mark
 from . import verdict
-from .explore import PROFILES, Explored, Server, Tried
+from .explore import PROFILES, Exploration, Explored, Server, Tried
 from .ops import OpsFile, unquoted, write_ops
-from .scenario import Case, Done, Promise, Scenario, Subject
-
-# Calls of the driver, of which nobody promises anything.
-OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
-           "fault", "meanwhile", "clear"}
-
+from .scenario import OUR_OWN, Case, Done, Promise, Scenario, Subject
 
 @dataclass(frozen=True)
 class Traced:
@@ -34,8 +29,8 @@ class Traced:
     scenario: Scenario
     trace: Trace
     ops: OpsFile
-    begun: tuple[tuple[int, int, tuple], ...]  # position, number and words of a call
-    ended: dict[int, tuple[int, Reply]]  # by number: position and reply
+    begun: dict[int, tuple[int, tuple]]  # by the call's number: position and words
+    replies: dict[int, tuple[int, Reply]]  # position and reply, the driver's own among them
     known: dict[int, tuple[Done, ...]] = field(default_factory=dict)
 
     def done_at(self, point: int) -> tuple[Done, ...]:
@@ -43,13 +38,16 @@ class Traced:
         if point not in self.known:
             self.known[point] = self.scenario.history + tuple(
                 Done(call, self._reply(number, point))
-                for at, number, call in self.begun if at <= point
+                for number, (at, call) in self.begun.items() if at <= point
             )
         return self.known[point]
 
     def _reply(self, number: int, point: int) -> Reply | None:
-        at, reply = self.ended.get(number, (point + 1, None))
+        at, reply = self.replies.get(number, (point + 1, None))
         return reply if at <= point else None
+
+    def said(self, call: str) -> list[Reply]:
+        return [reply for _, reply in self.replies.values() if reply.call == call]
 
 
 @dataclass
@@ -90,10 +88,7 @@ def survive(
         for number, worst in broken.items():
             yield counterexample(run, server, subject, traced[number].scenario, profile, worst)
             return
-        summary += [
-            f"{t.scenario.name} ({profile}): {found.summary}"
-            for t, found in zip(traced, explored.jobs)
-        ]
+        summary += _summary(scenarios, explored, profile)
     if server.sandbox is run.sandbox:
         yield from _crash_recovery(run, server, subject, list(changed.values()), summary)
 
@@ -114,6 +109,15 @@ def _explore(server, subject, traced: list[Traced], profile, changed) -> tuple[d
 
     explored = server.explore([t.ops for t in traced], subject.script, profile, judge)
     return dict(sorted(broken.items())), explored
+
+
+def _summary(scenarios: list[Scenario], explored: Explored, profile: str) -> Iterator[str]:
+    groups: dict[str, Exploration] = {}
+    for scenario, found in zip(scenarios, explored.jobs):
+        group = scenario.group or scenario.name
+        groups[group] = groups.get(group, Exploration(0, 0, 0)) + found
+    for group, found in groups.items():
+        yield f"{group} ({profile}): {found.summary}"
 
 
 # --- recovery, crashed ---
@@ -182,25 +186,28 @@ def _parts(replayed: Trace, starts: list[int]) -> list[list]:
 
 def _traced(scenario: Scenario, trace: Trace, calls: dict[int, tuple]) -> Traced:
     """`calls` are those of the scenario, by their numbers in the script that ran."""
-    begun, ended = [], {}
+    begun, replies, acks = {}, {}, {}
     for op in trace.ops:
-        words = op.text.split() if isinstance(op, Mark) else ["", "0", ""]
-        number = int(words[1])
-        if number not in calls or words[2] in OUR_OWN:
+        words = op.text.split() if isinstance(op, Mark) else [""]
+        number = int(words[1]) if len(words) > 2 else 0
+        if number not in calls:
             continue
-        if words[0] == ">":
-            begun.append((op.call.entered, number, calls[number]))
+        if words[0] == ">" and words[2] not in OUR_OWN:
+            begun[number] = op.call.entered, calls[number]
         elif words[0] == "<":
-            ended[number] = op.call.entered, parse_replies(op.text.encode())[number]
-    succeeded = {at: number for number, (at, reply) in ended.items() if reply["ret"] >= 0}
+            reply = parse_replies(op.text.encode())[number]
+            replies[number] = op.call.entered, reply
+            if ("skipped", "1") in reply.words:
+                del begun[number]
+            elif number in begun and reply["ret"] >= 0:
+                acks[op.call.entered] = str(number)
     ops = write_ops(
         trace, trace.cwd, {unquoted(name): data for name, data in scenario.files.items()},
-        lambda mark: str(succeeded[at]) if (at := mark.call.entered) in succeeded
-        and mark.text.startswith("<") else None,
+        lambda mark: acks.get(mark.call.entered),
     )
     if ops.unseen:
         raise CannotJudge(f"the program used {ops.unseen[0]}, which a trace does not show")
-    return Traced(scenario, trace, ops, tuple(begun), ended)
+    return Traced(scenario, trace, ops, begun, replies)
 
 
 def counterexample(
@@ -216,8 +223,7 @@ def counterexample(
     )
     excerpt = tuple(verdict.page(run, traced[0].trace, traced[0].ops, profile, worst.tried))
     finding = Finding(worst.promise.code, message, excerpt=excerpt)
-    if worst.promise.code.startswith("R"):
+    if worst.promise.code.startswith("R") and server.sandbox is run.sandbox:
         return run.at_function(finding, worst.promise.at or subject.recovering)
-    return verdict.at_lost_call(
-        run, traced[0].ops, profile, worst.tried, finding, subject.promising
-    )
+    promising = tuple(filter(None, (worst.promise.at, *subject.promising)))
+    return verdict.at_lost_call(run, traced[0].ops, profile, worst.tried, finding, promising)

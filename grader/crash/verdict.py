@@ -16,6 +16,7 @@ from ..tracing import readable, student_stack
 from . import lab
 from .explore import Tried
 from .ops import OpsFile
+from .scenario import OUR_OWN
 
 SHOWN_BYTES = 24
 
@@ -85,14 +86,25 @@ def _timeline(run: Run, replayed, fates: dict[int, str], point: int):
     told = set()
     for op in replayed.ops:
         at = op.call.entered
-        mark = isinstance(op, ops.Mark)
-        if at > point or (at in told and not mark) or not (mark or at in fates):
+        if at > point:
             continue
-        told.add(at)
-        text = readable(op, replayed.cwd)
-        stack = [] if mark else student_stack(run, op.call)
-        where = f"   {stack[0][1][0]}:{stack[0][1][1]}" if stack else ""
-        yield f"{'' if mark else fates[at]:10} {_short(text)}{where}"
+        if isinstance(op, ops.Mark):
+            yield from (f"{'':10} {text}" for text in _of_mark(op.text.split(), replayed, op))
+        elif at in fates and at not in told:
+            told.add(at)
+            stack = student_stack(run, op.call)
+            where = f"   {stack[0][1][0]}:{stack[0][1][1]}" if stack else ""
+            yield f"{fates[at]:10} {_short(readable(op, replayed.cwd))}{where}"
+
+
+def _of_mark(words: list[str], replayed, op):
+    """What a mark of the driver says of the student's program, if anything."""
+    if words[0] == "!" and words[3] == "kill":
+        yield f"-- the process is killed as it calls {words[2]}()"
+    elif words[0] == "!" or words[2] not in OUR_OWN:
+        yield readable(op, replayed.cwd)
+    elif words[:1] + words[2:] in ([">", "begin"], [">", "end"]):
+        yield "-- a process begins" if words[2] == "begin" else "-- it is gone, another begins"
 
 
 def _short(text: str, most: int = 60) -> str:

@@ -15,6 +15,8 @@
 
 #include "model.h"
 
+enum { COST_BYTES = 16 }; /* as much work as a step, about */
+
 static void *or_die(void *block)
 {
     if (!block)
@@ -22,94 +24,51 @@ static void *or_die(void *block)
     return block;
 }
 
-/* --- names --- */
+/* A file's bytes and size. Where some of its steps are open, the first of them
+ * and all after it are applied for each set anew, onto a copy of the rest. */
+struct content {
+    uint8_t *base, *bytes;
+    uint64_t base_size, size;
+    size_t extent; /* bytes that any step up to now wrote; zeros follow */
+    size_t len;    /* of the bytes up to the last that is not zero */
+    struct digest digest;
+    int is_open;
+    size_t listed; /* 1 + the first of the disk's files that is this node */
+};
+
+/* --- what has persisted in every set --- */
 
 static void make_room(struct disk *disk, const struct model *m)
 {
-    size_t room = m->ops->entry_count + 2 * m->step_count + 1;
+    size_t nodes = m->ops->node_count, names = m->index->name_count;
 
-    if (room > disk->room) {
-        disk->files = or_die(realloc(disk->files, room * sizeof(*disk->files)));
-        disk->names = or_die(realloc(disk->names, room * sizeof(*disk->names)));
-        disk->room = room;
+    disk->model = m;
+    if (!disk->files) {
+        disk->files = or_die(calloc(names + 1, sizeof(*disk->files)));
+        disk->contents = or_die(calloc(nodes, sizeof(*disk->contents)));
+        disk->node_count = nodes;
+        disk->leads_to = or_die(calloc(names + 1, sizeof(*disk->leads_to)));
+        disk->base = or_die(calloc(names + 1, sizeof(*disk->base)));
     }
-    if (!disk->contents) {
-        disk->node_count = m->ops->node_count;
-        disk->contents =
-            or_die(calloc(disk->node_count, sizeof(*disk->contents)));
-    }
-}
-
-static void lead(struct disk *disk, uint32_t dir, const char *name, uint32_t to)
-{
-    struct entry *at = disk->names, *end = at + disk->name_count;
-
-    while (at < end && (at->dir != dir || strcmp(at->name, name) != 0))
-        at++;
-    if (at == end)
-        disk->name_count++;
-    *at = (struct entry){ dir, name, to };
-}
-
-static void apply_names(struct disk *disk, const struct model *m,
-                        const uint8_t *kept)
-{
-    disk->name_count = m->ops->entry_count;
-    for (size_t i = 0; i < disk->name_count; i++)
-        disk->names[i] = m->ops->entries[i];
-    for (size_t i = 0; i < m->step_count; i++) {
-        const struct step *step = &m->steps[i];
-        const struct op *op = step->op;
-
-        if (step->kind != STEP_NAME || !kept[i])
-            continue;
-        lead(disk, op->dir[0], op->name[0], step->leads_to[0]);
-        if (op->dir[1])
-            lead(disk, op->dir[1], op->name[1], step->leads_to[1]);
+    if (disk->open_room < m->step_count) {
+        disk->open_room = m->step_room;
+        free(disk->open);
+        disk->open = or_die(malloc(disk->open_room * sizeof(*disk->open)));
     }
 }
 
-static size_t index_of(const struct disk *disk, uint32_t node)
+static void apply_name(const struct model *m, const struct step *step,
+                       uint32_t *leads_to)
 {
-    size_t i = 0;
+    const struct fate *fate = model_fate(m, step);
 
-    while (i < disk->file_count && disk->files[i].node != node)
-        i++;
-    return i;
+    leads_to[fate->name[0]] = step->leads_to[0];
+    if (step->op->dir[1])
+        leads_to[fate->name[1]] = step->leads_to[1];
 }
 
-/* Adds what the directory at `parent` holds, sorted by name. */
-static void add_children(struct disk *disk, const struct ops *ops,
-                         size_t parent)
-{
-    size_t first = disk->file_count;
-
-    for (size_t i = 0; i < disk->name_count; i++) {
-        const struct entry *e = &disk->names[i];
-
-        if (!e->node || e->dir != disk->files[parent].node)
-            continue;
-        int is_dir = ops->nodes[e->node].is_dir;
-        size_t same_as = index_of(disk, e->node);
-        if (is_dir && same_as < disk->file_count)
-            continue; /* a rename half undone: a directory has one name */
-        size_t at = disk->file_count++;
-        while (at > first && strcmp(disk->files[at - 1].name, e->name) > 0) {
-            disk->files[at] = disk->files[at - 1];
-            at--;
-        }
-        disk->files[at] = (struct disk_file){
-            .node = e->node, .parent = parent, .is_dir = is_dir, .name = e->name
-        };
-    }
-    for (size_t i = first; i < disk->file_count; i++)
-        disk->files[i].same_as = index_of(disk, disk->files[i].node);
-}
-
-/* --- content --- */
-
-static void apply_step(const struct step *step, uint8_t *bytes, size_t extent,
-                       uint64_t *size)
+static void apply_content(const struct step *step, size_t extent,
+                          uint8_t *bytes, uint64_t *size)
 {
     const struct op *op = step->op;
 
@@ -131,55 +90,170 @@ static void apply_step(const struct step *step, uint8_t *bytes, size_t extent,
     }
 }
 
-static void apply_content(struct disk *disk, const struct model *m,
-                          const uint8_t *kept, struct disk_file *file)
+/* What the file held at the start. Until a step is open its bytes are the base
+ * themselves. */
+static void begin_content(struct content *c, const struct node *node)
 {
-    const struct node *node = &m->ops->nodes[file->node];
-
-    if (!disk->contents[file->node])
-        disk->contents[file->node] = or_die(malloc(node->extent + 1));
-    uint8_t *bytes = disk->contents[file->node];
+    if (!c->base)
+        c->base = or_die(malloc(node->extent + 1));
     if (node->len > 0)
-        memcpy(bytes, node->data, node->len);
-    memset(bytes + node->len, 0, node->extent - node->len);
-    file->size = node->len;
-    for (size_t i = 0; i < m->step_count; i++) {
-        const struct step *step = &m->steps[i];
-
-        if (kept[i] && step->op->node == file->node)
-            apply_step(step, bytes, node->extent, &file->size);
-    }
-    size_t len = file->size < node->extent ? (size_t)file->size : node->extent;
-    while (len > 0 && bytes[len - 1] == 0)
-        len--;
-    file->bytes = bytes;
-    file->len = len;
+        memcpy(c->base, node->data, node->len);
+    c->extent = node->len;
+    c->base_size = node->len;
+    c->is_open = 0;
 }
 
-void disk_of(struct disk *disk, const struct model *m, const uint8_t *kept)
+static void end_content(struct content *c, const uint8_t *bytes, uint64_t size)
+{
+    size_t len = size < c->extent ? (size_t)size : c->extent;
+
+    while (len > 0 && bytes[len - 1] == 0)
+        len--;
+    c->size = size;
+    c->len = len;
+    c->digest = digest_bytes(digest_number(DIGEST_START, size), bytes, len);
+}
+
+/* Steps before the first open one of their file, or of all names, have
+ * persisted in every set; the others are looked at for each. */
+static void begin_steps(struct disk *disk)
+{
+    const struct model *m = disk->model;
+    int names_open = 0;
+
+    disk->open_count = 0;
+    for (size_t i = 0; i < m->step_count; i++) {
+        const struct step *step = &m->steps[i];
+        struct content *c = &disk->contents[step->op->node];
+        int *is_open = step->kind == STEP_NAME ? &names_open : &c->is_open;
+
+        *is_open |= !step->pinned;
+        if (step->kind == STEP_DATA && c->extent < step->to) {
+            memset(c->base + c->extent, 0, step->to - c->extent);
+            c->extent = step->to;
+        }
+        if (*is_open)
+            disk->open[disk->open_count++] = (uint32_t)i;
+        if (*is_open && step->kind == STEP_CUT)
+            disk->cost += c->extent / COST_BYTES; /* it writes zeros */
+        if (*is_open)
+            continue;
+        if (step->kind == STEP_NAME)
+            apply_name(m, step, disk->base);
+        else
+            apply_content(step, c->extent, c->base, &c->base_size);
+    }
+}
+
+void disk_begin(struct disk *disk, const struct model *m)
 {
     make_room(disk, m);
-    apply_names(disk, m, kept);
+    for (size_t i = 0; i < m->index->name_count; i++)
+        disk->base[i] = m->index->names[i].node;
+    for (size_t i = ROOT_ID; i < m->ops->node_count; i++)
+        begin_content(&disk->contents[i], &m->ops->nodes[i]);
+    disk->cost = 1 + m->index->name_count;
+    begin_steps(disk);
+    disk->cost += disk->open_count;
+    for (size_t i = ROOT_ID; i < m->ops->node_count; i++) {
+        struct content *c = &disk->contents[i];
+
+        if (!c->is_open)
+            end_content(c, c->base, c->base_size);
+        else
+            disk->cost += c->extent / COST_BYTES;
+        if (c->is_open && !c->bytes)
+            c->bytes = or_die(malloc(m->ops->nodes[i].extent + 1));
+    }
+}
+
+/* --- one set --- */
+
+static void apply_steps(struct disk *disk, const uint8_t *kept)
+{
+    const struct model *m = disk->model;
+
+    for (size_t i = 0; i < disk->open_count; i++) {
+        const struct step *step = &m->steps[disk->open[i]];
+        struct content *c = &disk->contents[step->op->node];
+
+        if (!kept[disk->open[i]])
+            continue;
+        if (step->kind == STEP_NAME)
+            apply_name(m, step, disk->leads_to);
+        else
+            apply_content(step, c->extent, c->bytes, &c->size);
+    }
+}
+
+/* Adds what the directory at `parent` holds, sorted by name. */
+static void add_children(struct disk *disk, size_t parent)
+{
+    const struct model *m = disk->model;
+    const size_t *first = &m->index->first_name[disk->files[parent].node];
+
+    for (size_t i = first[0]; i < first[1]; i++) {
+        uint32_t node = disk->leads_to[i];
+        int is_dir = m->ops->nodes[node].is_dir;
+        struct content *c = &disk->contents[node];
+
+        if (!node || (is_dir && c->listed))
+            continue; /* a rename half undone: a directory has one name */
+        size_t at = disk->file_count++;
+        if (!c->listed)
+            c->listed = at + 1;
+        disk->files[at] = (struct disk_file){
+            .node = node,
+            .is_dir = is_dir,
+            .parent = parent,
+            .name = m->index->names[i].name,
+            .same_as = c->listed - 1,
+            .size = c->size,
+            .bytes = c->is_open ? c->bytes : c->base,
+            .len = c->len,
+            .digest = c->digest,
+        };
+    }
+}
+
+static void list_files(struct disk *disk)
+{
+    for (size_t i = 0; i < disk->file_count; i++)
+        disk->contents[disk->files[i].node].listed = 0;
     disk->files[0] = (struct disk_file){ .node = ROOT_ID, .is_dir = 1 };
+    disk->contents[ROOT_ID].listed = 1;
     disk->file_count = 1;
     for (size_t i = 0; i < disk->file_count; i++) {
-        struct disk_file *file = &disk->files[i];
-
-        if (file->is_dir)
-            add_children(disk, m->ops, i);
-        else if (file->same_as == i)
-            apply_content(disk, m, kept, file);
+        if (disk->files[i].is_dir)
+            add_children(disk, i);
     }
+}
+
+void disk_of(struct disk *disk, const uint8_t *kept)
+{
+    const struct model *m = disk->model;
+
+    memcpy(disk->leads_to, disk->base,
+           m->index->name_count * sizeof(*disk->base));
+    for (size_t i = ROOT_ID; i < m->ops->node_count; i++) {
+        struct content *c = &disk->contents[i];
+
+        if (c->is_open) {
+            memcpy(c->bytes, c->base, c->extent);
+            c->size = c->base_size;
+        }
+    }
+    apply_steps(disk, kept);
+    for (size_t i = ROOT_ID; i < m->ops->node_count; i++) {
+        struct content *c = &disk->contents[i];
+
+        if (c->is_open)
+            end_content(c, c->bytes, c->size);
+    }
+    list_files(disk);
 }
 
 /* --- what becomes of it --- */
-
-struct digest disk_file_digest(const struct disk_file *file)
-{
-    struct digest d = digest_number(DIGEST_START, file->size);
-
-    return digest_bytes(d, file->bytes, file->len);
-}
 
 struct digest disk_digest(const struct disk *disk, size_t ack_count)
 {
@@ -192,8 +266,8 @@ struct digest disk_digest(const struct disk *disk, size_t ack_count)
         d = digest_number(d, f->parent * 2 + (f->is_dir != 0));
         d = digest_number(d, f->same_as);
         if (!f->is_dir && f->same_as == i) {
-            d = digest_number(d, f->size);
-            d = digest_bytes(d, f->bytes, f->len);
+            d = digest_number(d, f->digest.a);
+            d = digest_number(d, f->digest.b);
         }
     }
     return d;
@@ -286,10 +360,14 @@ void disk_remove(const struct disk *disk, int dir_fd)
 
 void disk_free(struct disk *disk)
 {
-    for (size_t i = 0; i < disk->node_count; i++)
-        free(disk->contents[i]);
+    for (size_t i = 0; i < disk->node_count; i++) {
+        free(disk->contents[i].base);
+        free(disk->contents[i].bytes);
+    }
     free(disk->contents);
     free(disk->files);
-    free(disk->names);
+    free(disk->leads_to);
+    free(disk->base);
+    free(disk->open);
     *disk = (struct disk){ 0 };
 }

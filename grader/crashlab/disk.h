@@ -24,28 +24,34 @@ struct disk_file {
     uint64_t size;
     const uint8_t *bytes; /* `len` of them; the rest of the size is zeros */
     size_t len;
+    struct digest digest; /* of size and bytes */
 };
 
-/* Begins as zeros; may serve again for another state of the same operations. */
+/* Begins as zeros; may serve again for another model of the same operations. */
 struct disk {
     struct disk_file *files; /* a directory before its files; [0] is the root */
     size_t file_count;
-    struct entry *names; /* room to work in */
-    size_t name_count;
-    size_t room;
-    uint8_t **contents; /* by node */
+    size_t cost; /* about how many steps disk_of() is worth, at this point */
+
+    const struct model *model;
+    struct content *contents; /* by node */
     size_t node_count;
+    uint32_t *leads_to; /* by name, in this set and in every set */
+    uint32_t *base;
+    uint32_t *open; /* the steps that disk_of() looks at */
+    size_t open_count, open_room;
 };
+
+/* Prepares for the sets of steps of one model: what has persisted in all of
+ * them is worked out here. To be called anew when the model was built anew. */
+void disk_begin(struct disk *disk, const struct model *m);
 
 /* Works out what is left if of the model's steps those that are `kept` have
  * persisted. Points into the operations. */
-void disk_of(struct disk *disk, const struct model *m, const uint8_t *kept);
+void disk_of(struct disk *disk, const uint8_t *kept);
 
 /* Of names, sizes, bytes, and the count of the promises given. */
 struct digest disk_digest(const struct disk *disk, size_t ack_count);
-
-/* The digest of one file's size and bytes. */
-struct digest disk_file_digest(const struct disk_file *file);
 
 /* The path of file `i` below the root; `room` has PATH_MAX_BYTES for it. NULL
  * if it is longer. */

@@ -6,105 +6,71 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { NO_STEP = -1, EITHER = -1 };
-
-enum cell_kind { CELL_DATA, CELL_SIZE, CELL_NAME };
+enum { NO_STEP = -1, EITHER = -1, SECTORS = BLOCK_BYTES / SECTOR_BYTES };
 
 /* Where versions follow one another: a block (or a sector), a size, a name. */
 struct cell {
-    enum cell_kind kind;
-    uint32_t node;  /* the file, or the directory of the name */
-    uint64_t start; /* of the block or sector */
-    const char *name;
     uint64_t value;    /* in program order: the size, or where the name leads */
     ptrdiff_t last;    /* its last step that no failed sync covered */
     ptrdiff_t dropped; /* its last step that one did cover */
+    ptrdiff_t cut;     /* of a size: the file's last cut; of a block: the last
+                          that cut it, among all up to `cut_seen` */
+    ptrdiff_t cut_seen;
 };
 
-static struct cell *cell_of(struct model *m, enum cell_kind kind, uint32_t node,
-                            uint64_t start, const char *name)
+/* Cells stand in one array: sectors of the split block, blocks, sizes, names. */
+static struct cell *block_cell(const struct model *m, size_t block)
 {
-    for (size_t i = 0; i < m->cell_count; i++) {
-        struct cell *c = &m->cells[i];
+    return m->cells + SECTORS + block;
+}
 
-        if (c->kind == kind && c->node == node && c->start == start &&
-            (!name || strcmp(c->name, name) == 0))
-            return c;
-    }
-    m->cells = grown(m->cells, m->cell_count, sizeof(*m->cells));
-    struct cell *c = &m->cells[m->cell_count++];
-    *c = (struct cell){ .kind = kind,
-                        .node = node,
-                        .start = start,
-                        .name = name,
-                        .last = NO_STEP,
-                        .dropped = NO_STEP };
-    if (kind == CELL_SIZE)
-        c->value = m->ops->nodes[node].len;
-    for (size_t i = 0; name && i < m->ops->entry_count; i++) {
-        const struct entry *e = &m->ops->entries[i];
+static struct cell *size_cell(const struct model *m, uint32_t node)
+{
+    return block_cell(m, m->index->block_count) + node;
+}
 
-        if (e->dir == node && strcmp(e->name, name) == 0)
-            c->value = e->node;
-    }
-    return c;
+static struct cell *name_cell(const struct model *m, size_t name)
+{
+    return size_cell(m, (uint32_t)m->ops->node_count) + name;
+}
+
+static void begin_cells(struct model *m)
+{
+    const struct index *index = m->index;
+    size_t count = (size_t)(name_cell(m, index->name_count) - m->cells);
+
+    if (!m->cells)
+        m->cells = malloc(count * sizeof(*m->cells));
+    if (!m->cells)
+        out_of_memory();
+    for (size_t i = 0; i < count; i++)
+        m->cells[i] = (struct cell){ 0, NO_STEP, NO_STEP, NO_STEP, NO_STEP };
+    for (size_t i = 0; i < m->ops->node_count; i++)
+        size_cell(m, (uint32_t)i)->value = m->ops->nodes[i].len;
+    for (size_t i = 0; i < index->name_count; i++)
+        name_cell(m, i)->value = index->names[i].node;
+}
+
+const struct fate *model_fate(const struct model *m, const struct step *step)
+{
+    return &m->index->fates[step->op - m->ops->ops];
+}
+
+size_t model_block(const struct model *m, const struct step *step)
+{
+    return model_fate(m, step)->block +
+           (size_t)(step->from / BLOCK_BYTES - step->op->offset / BLOCK_BYTES);
 }
 
 /* --- pins --- */
 
-static int syncs(const struct op *sync, uint32_t node)
-{
-    return sync->kind == OP_SYNCFS ||
-           (sync->kind == OP_FSYNC && sync->node == node);
-}
-
-/* Whether a sync of `node` that covers `op` was over before `before`. */
-static int synced(const struct model *m, const struct op *op, uint32_t node,
-                  uint64_t before)
-{
-    for (size_t i = 0; i < m->ops->op_count; i++) {
-        const struct op *sync = &m->ops->ops[i];
-
-        if (syncs(sync, node) && op->exit < sync->enter && sync->exit < before)
-            return 1;
-    }
-    return 0;
-}
-
-/* Whether a sync of `node` that covers `op` failed, and none was over by then. */
-static int dropped(const struct model *m, const struct op *op, uint32_t node)
-{
-    for (size_t i = 0; i < m->ops->op_count; i++) {
-        const struct op *lost = &m->ops->ops[i];
-
-        if (lost->kind == OP_LOST && lost->node == node &&
-            op->exit < lost->enter && lost->enter <= m->point &&
-            !synced(m, op, node, lost->exit))
-            return 1;
-    }
-    return 0;
-}
-
 static void pin(const struct model *m, struct step *step)
 {
-    const struct op *op = step->op;
-    uint32_t nodes[2] = { op->node, 0 };
+    const struct fate *fate = model_fate(m, step);
 
-    if (step->kind == STEP_NAME) {
-        nodes[0] = op->dir[0];
-        nodes[1] = op->dir[1];
-    } else if (op->dsync && op->exit < m->point) {
-        step->pinned = 1;
-        return;
-    }
-    step->pinned = 1;
-    for (int i = 0; i < 2 && nodes[i]; i++) {
-        step->dropped |= dropped(m, op, nodes[i]);
-        step->pinned &= synced(m, op, nodes[i], m->point);
-    }
-    step->pinned &= !step->dropped;
+    step->dropped = fate->dropped_from <= m->point;
+    step->pinned = fate->pinned_after < m->point && !step->dropped;
 }
 
 /* What a pinned step waits for has persisted too. */
@@ -123,7 +89,12 @@ static void pin_what_is_waited_for(struct model *m)
 static struct step *step_new(struct model *m, enum step_kind kind,
                              const struct op *op, uint64_t from, uint64_t to)
 {
-    m->steps = grown(m->steps, m->step_count, sizeof(*m->steps));
+    if (m->step_count == m->step_room) {
+        m->step_room = m->step_room ? 2 * m->step_room : 64;
+        m->steps = realloc(m->steps, m->step_room * sizeof(*m->steps));
+        if (!m->steps)
+            out_of_memory();
+    }
     struct step *step = &m->steps[m->step_count++];
     *step = (struct step){ .kind = kind, .op = op, .from = from, .to = to };
     pin(m, step);
@@ -133,7 +104,7 @@ static struct step *step_new(struct model *m, enum step_kind kind,
 static void wait_for(struct step *step, ptrdiff_t other)
 {
     if (other != NO_STEP)
-        step->waits[step->wait_count++] = (size_t)other;
+        step->waits[step->wait_count++] = (uint32_t)other;
 }
 
 /* Puts the newest step behind all others in its cell. Only a dropped step waits
@@ -152,18 +123,22 @@ static void follow(struct model *m, struct cell *cell)
     }
 }
 
-/* The last truncation that cut any of these bytes. */
-static ptrdiff_t last_cut(const struct model *m, uint32_t node, uint64_t start,
-                          uint64_t end)
+/* The last truncation that cut any of these bytes. Cuts of a file are linked
+ * from the last to the first, and a block walks over each of them once. */
+static ptrdiff_t last_cut(const struct model *m, uint32_t node,
+                          struct cell *cell, uint64_t start, uint64_t end)
 {
-    for (size_t i = m->step_count; i-- > 0;) {
-        const struct step *s = &m->steps[i];
+    ptrdiff_t newest = size_cell(m, node)->cut;
 
-        if (s->kind == STEP_CUT && s->op->node == node && !s->dropped &&
-            s->to < end && s->from > start)
-            return (ptrdiff_t)i;
+    for (ptrdiff_t i = newest; i != cell->cut_seen;
+         i = m->steps[i].cut_before) {
+        if (m->steps[i].to < end && m->steps[i].from > start) {
+            cell->cut = i;
+            break;
+        }
     }
-    return NO_STEP;
+    cell->cut_seen = newest;
+    return cell->cut;
 }
 
 static void add_data(struct model *m, const struct op *op, struct split split)
@@ -172,15 +147,15 @@ static void add_data(struct model *m, const struct op *op, struct split split)
 
     while (at < end) {
         uint64_t block = at / BLOCK_BYTES;
-        uint64_t unit = split.node == op->node && split.block == block
-                            ? SECTOR_BYTES
-                            : BLOCK_BYTES;
+        int torn = split.node == op->node && split.block == block;
+        uint64_t unit = torn ? SECTOR_BYTES : BLOCK_BYTES;
         uint64_t start = at / unit * unit;
         uint64_t to = start + unit < end ? start + unit : end;
-        struct cell *cell = cell_of(m, CELL_DATA, op->node, start, NULL);
-        ptrdiff_t cut = last_cut(m, op->node, start, start + unit);
+        struct step *step = step_new(m, STEP_DATA, op, at, to);
+        struct cell *cell = torn ? m->cells + start % BLOCK_BYTES / unit
+                                 : block_cell(m, model_block(m, step));
 
-        wait_for(step_new(m, STEP_DATA, op, at, to), cut);
+        wait_for(step, last_cut(m, op->node, cell, start, start + unit));
         follow(m, cell);
         at = to;
     }
@@ -189,7 +164,7 @@ static void add_data(struct model *m, const struct op *op, struct split split)
 /* A step for every size on the way from the old one to the end of the write. */
 static void add_growth(struct model *m, const struct op *op)
 {
-    struct cell *cell = cell_of(m, CELL_SIZE, op->node, 0, NULL);
+    struct cell *cell = size_cell(m, op->node);
     uint64_t end = op->offset + op->len;
     uint64_t size = cell->value > op->offset ? cell->value : op->offset;
 
@@ -207,10 +182,14 @@ static void add_growth(struct model *m, const struct op *op)
 
 static void add_resize(struct model *m, const struct op *op)
 {
-    struct cell *cell = cell_of(m, CELL_SIZE, op->node, 0, NULL);
+    struct cell *cell = size_cell(m, op->node);
     int cuts = op->offset < cell->value;
 
-    step_new(m, cuts ? STEP_CUT : STEP_GROW, op, cell->value, op->offset);
+    struct step *step =
+        step_new(m, cuts ? STEP_CUT : STEP_GROW, op, cell->value, op->offset);
+    step->cut_before = cell->cut;
+    if (cuts && !step->dropped)
+        cell->cut = step - m->steps;
     follow(m, cell);
     cell->value = op->offset;
 }
@@ -224,7 +203,7 @@ static int add_names(struct model *m, const struct op *op,
     struct step *step = step_new(m, STEP_NAME, op, 0, 0);
 
     for (int i = 0; i < count; i++) {
-        struct cell *cell = cell_of(m, CELL_NAME, op->dir[i], 0, op->name[i]);
+        struct cell *cell = name_cell(m, model_fate(m, step)->name[i]);
 
         if (must_be[i] != EITHER && must_be[i] != (cell->value != 0))
             err = -EINVAL;
@@ -237,8 +216,9 @@ static int add_names(struct model *m, const struct op *op,
 
 static int add_rename(struct model *m, const struct op *op)
 {
-    uint64_t from = cell_of(m, CELL_NAME, op->dir[0], 0, op->name[0])->value;
-    uint64_t to = cell_of(m, CELL_NAME, op->dir[1], 0, op->name[1])->value;
+    const struct fate *fate = &m->index->fates[op - m->ops->ops];
+    uint64_t from = name_cell(m, fate->name[0])->value;
+    uint64_t to = name_cell(m, fate->name[1])->value;
     int exchange = op->kind == OP_EXCHANGE;
     uint32_t nodes[2] = { exchange ? (uint32_t)to : 0, (uint32_t)from };
 
@@ -271,14 +251,17 @@ static int add(struct model *m, const struct op *op, struct split split)
     return 0;
 }
 
-int model_build(struct model *m, const struct ops *ops, uint64_t point,
+int model_build(struct model *m, const struct index *index, uint64_t point,
                 struct split split, const struct op **wrong_out)
 {
+    const struct ops *ops = index->ops;
     int err = 0;
 
-    model_free(m);
+    m->index = index;
     m->ops = ops;
     m->point = point;
+    m->step_count = m->ack_count = 0;
+    begin_cells(m);
     for (size_t i = 0; i < ops->op_count && !err; i++) {
         const struct op *op = &ops->ops[i];
 

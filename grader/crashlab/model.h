@@ -41,10 +41,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ops.h"
+#include "index.h"
 
 enum {
-    BLOCK_BYTES = 4096,
     SECTOR_BYTES = 512,
     WAITS_MAX = 4,
 };
@@ -58,13 +57,14 @@ enum step_kind {
 
 struct step {
     enum step_kind kind;
-    int pinned;  /* it has persisted */
-    int dropped; /* a failed sync covered it */
-    const struct op *op;
+    uint8_t pinned;  /* it has persisted */
+    uint8_t dropped; /* a failed sync covered it */
+    uint8_t wait_count;
+    uint32_t waits[WAITS_MAX]; /* indices of earlier steps */
+    uint32_t leads_to[2];      /* for STEP_NAME: nodes, 0 for none */
     uint64_t from, to;
-    uint32_t leads_to[2];    /* for STEP_NAME: nodes, 0 for none */
-    size_t waits[WAITS_MAX]; /* indices of earlier steps */
-    size_t wait_count;
+    ptrdiff_t cut_before; /* for STEP_CUT: the cut of this file before, or -1 */
+    const struct op *op;
 };
 
 /* One block that is split at sectors, or node 0 for none. */
@@ -74,25 +74,34 @@ struct split {
 };
 
 struct model {
+    const struct index *index;
     const struct ops *ops;
     uint64_t point;     /* the crash comes just after this position */
     struct step *steps; /* in program order */
     size_t step_count;
+    size_t step_room;
     size_t ack_count; /* promises given */
     struct cell *cells;
-    size_t cell_count;
 };
 
 /*
  * The steps of all calls entered at or before `point`. The model keeps pointing
- * into `ops`. It may be built again for another point; *model begins as zeros.
+ * into `index`. It may be built again for another point of the same operations;
+ * *model begins as zeros.
  *
  * Returns 0; or, for the point NEVER, at which all have been made, -EINVAL and
  * in *wrong_out an operation that cannot have happened: a name that was not
  * there was unlinked, or one that was there was made.
  */
-int model_build(struct model *model, const struct ops *ops, uint64_t point,
+int model_build(struct model *model, const struct index *index, uint64_t point,
                 struct split split, const struct op **wrong_out);
+
+/* What the index knows of the operation of a step. */
+const struct fate *model_fate(const struct model *model,
+                              const struct step *step);
+
+/* The number of the block in which a STEP_DATA begins. */
+size_t model_block(const struct model *model, const struct step *step);
 
 void model_free(struct model *model);
 

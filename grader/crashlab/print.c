@@ -75,7 +75,7 @@ void print_disk(FILE *out, const struct disk *disk)
 
     for (size_t i = 1; i < disk->file_count; i++) {
         const struct disk_file *f = &disk->files[i];
-        struct digest d = disk_file_digest(&disk->files[f->same_as]);
+        struct digest d = disk->files[f->same_as].digest;
         const char *path = disk_path(disk, i, room);
 
         fputs(f->is_dir ? "  dir " : "  file ", out);

@@ -21,7 +21,38 @@ struct sets {
     uint8_t *kept;
     size_t *open; /* the steps that are not pinned */
     size_t open_count;
+    size_t *tried; /* of these, by index: those that a bounded search varies */
+    size_t tried_count;
+    size_t room;
+    size_t limit; /* of sets */
 };
+
+static void make_room(struct sets *s)
+{
+    size_t room = s->model.step_count + 1;
+
+    if (room <= s->room)
+        return;
+    s->room = 2 * room;
+    s->kept = realloc(s->kept, s->room);
+    s->open = realloc(s->open, s->room * sizeof(*s->open));
+    s->tried = realloc(s->tried, s->room * sizeof(*s->tried));
+    if (!s->kept || !s->open || !s->tried)
+        out_of_memory();
+}
+
+static struct split block_of(const struct step *s)
+{
+    return (struct split){ s->op->node, s->from / BLOCK_BYTES };
+}
+
+static int is_in(const struct step *s, struct split split)
+{
+    struct split own = block_of(s);
+
+    return s->kind == STEP_DATA && own.node == split.node &&
+           own.block == split.block;
+}
 
 static int may_keep(const struct sets *s, size_t step)
 {
@@ -58,8 +89,13 @@ static int next_set(struct sets *s)
 
 struct hunt {
     struct search *search;
+    struct index index;
+    size_t point_count;
     struct seen seen;
     struct disk disk;
+    struct split *torn; /* blocks in flight at this point */
+    size_t torn_count;
+    size_t *torn_at; /* by block: the last point at which it was one of them */
 };
 
 static int look_at(struct hunt *hunt, const struct sets *s)
@@ -71,7 +107,7 @@ static int look_at(struct hunt *hunt, const struct sets *s)
                            .disk = &hunt->disk,
                            .split = s->split };
 
-    disk_of(&hunt->disk, &s->model, s->kept);
+    disk_of(&hunt->disk, s->kept);
     if (!seen_add(&hunt->seen, disk_digest(&hunt->disk, s->model.ack_count)))
         return 0;
     for (size_t i = 0; i < s->open_count; i++)
@@ -82,14 +118,16 @@ static int look_at(struct hunt *hunt, const struct sets *s)
 
 /* --- all sets, or a few --- */
 
-static int within_cap(struct sets *s, size_t cap)
+static int within_limit(struct sets *s)
 {
     size_t count = 1;
 
+    if (s->open_count >= s->limit) /* there is one more set than open steps */
+        return 0;
     keep_all(s, 0);
-    while (count <= cap && next_set(s))
+    while (count <= s->limit && next_set(s))
         count++;
-    return count <= cap;
+    return count <= s->limit;
 }
 
 static int all_sets(struct hunt *hunt, struct sets *s)
@@ -124,22 +162,48 @@ static void keep(struct sets *s, size_t first, size_t second)
     }
 }
 
-/* Up to two deviations from both extremes, and no more than the cap of each. */
+/* Chooses the steps to vary: all, or of a torn block those in it, or of too many
+ * some, as far from one another as can be. */
+static void choose(struct sets *s)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < s->open_count; i++) {
+        const struct step *step = &s->model.steps[s->open[i]];
+
+        if (s->open_count <= s->limit || !s->split.node ||
+            is_in(step, s->split))
+            s->tried[count++] = i;
+    }
+    if (count <= s->limit || s->limit < 2) {
+        s->tried_count = count < s->limit ? count : s->limit;
+        return;
+    }
+    s->tried_count = s->limit;
+    for (size_t i = 0; i < s->limit; i++)
+        s->tried[i] = s->tried[i * (count - 1) / (s->limit - 1)];
+}
+
+/* Up to two deviations from both extremes, and no more than the limit of each. */
 static int few_sets(struct hunt *hunt, struct sets *s)
 {
-    size_t n = s->open_count, tried = 0;
+    size_t tried = 0;
     int stop;
 
+    choose(s);
     keep_all(s, 0);
     stop = look_at(hunt, s);
-    keep(s, n, n);
+    keep(s, s->open_count, s->open_count);
     stop = stop ? stop : look_at(hunt, s);
-    for (size_t apart = 0; apart < n; apart++) {
-        for (size_t i = 0; i + apart < n && tried < hunt->search->cap; i++) {
+    for (size_t apart = 0; apart < s->tried_count; apart++) {
+        for (size_t i = 0; i + apart < s->tried_count && tried < s->limit;
+             i++) {
+            size_t first = s->tried[i], second = s->tried[i + apart];
+
             tried++;
-            lose(s, i, i + apart);
+            lose(s, first, second);
             stop = stop ? stop : look_at(hunt, s);
-            keep(s, i, i + apart);
+            keep(s, first, second);
             stop = stop ? stop : look_at(hunt, s);
             if (stop)
                 return stop;
@@ -150,18 +214,23 @@ static int few_sets(struct hunt *hunt, struct sets *s)
 
 /* --- crash points --- */
 
-static void sets_begin(struct sets *s, struct search *search, uint64_t point,
+/* How many sets may be tried of `kinds` kinds at each crash point. */
+static size_t limit(const struct hunt *hunt, size_t kinds)
+{
+    return hunt->search->cap /
+           (1 + hunt->point_count * kinds * hunt->disk.cost / SEARCH_WORK);
+}
+
+static void sets_begin(struct sets *s, struct hunt *hunt, uint64_t point,
                        struct split split)
 {
     const struct op *wrong;
 
-    model_build(&s->model, search->ops, point, split, &wrong);
+    model_build(&s->model, &hunt->index, point, split, &wrong);
+    disk_begin(&hunt->disk, &s->model);
+    make_room(s);
     s->split = split;
     s->open_count = 0;
-    s->kept = realloc(s->kept, s->model.step_count + 1);
-    s->open = realloc(s->open, (s->model.step_count + 1) * sizeof(*s->open));
-    if (!s->kept || !s->open)
-        out_of_memory();
     for (size_t i = 0; i < s->model.step_count; i++) {
         s->kept[i] = (uint8_t)s->model.steps[i].pinned;
         if (!s->kept[i])
@@ -171,63 +240,57 @@ static void sets_begin(struct sets *s, struct search *search, uint64_t point,
 
 static int try_sets(struct hunt *hunt, struct sets *s, int *bounded)
 {
-    if (within_cap(s, hunt->search->cap))
+    if (within_limit(s))
         return all_sets(hunt, s);
     *bounded = 1;
     return few_sets(hunt, s);
 }
 
-static int in_flight(const struct step *s)
+/* The blocks, in program order, that could be torn at this point. */
+static void find_torn(struct hunt *hunt, const struct model *m)
 {
-    return s->kind == STEP_DATA && !s->pinned;
-}
+    hunt->torn_count = 0;
+    for (size_t i = 0; i < m->step_count; i++) {
+        const struct step *s = &m->steps[i];
 
-static struct split block_of(const struct step *s)
-{
-    return (struct split){ s->op->node, s->from / BLOCK_BYTES };
-}
-
-/* Whether a step before the `end`th is in flight on the same block. */
-static int is_split_already(const struct model *m, struct split split,
-                            size_t end)
-{
-    for (size_t i = 0; i < end; i++) {
-        struct split other = block_of(&m->steps[i]);
-
-        if (in_flight(&m->steps[i]) && other.node == split.node &&
-            other.block == split.block)
-            return 1;
+        if (s->kind != STEP_DATA || s->pinned)
+            continue;
+        size_t *at = &hunt->torn_at[model_block(m, s)];
+        if (*at == hunt->search->points + 1)
+            continue;
+        *at = hunt->search->points + 1;
+        hunt->torn[hunt->torn_count++] = block_of(s);
     }
-    return 0;
 }
 
-/* The next block, in program order, that could be torn at this point. */
-static int next_split(const struct model *m, size_t *step, struct split *split)
+/* Tears one block after another; where they are too many, some of them. */
+static int try_torn(struct hunt *hunt, struct sets *whole, struct sets *torn,
+                    uint64_t point, int *bounded)
 {
-    while (*step < m->step_count) {
-        const struct step *s = &m->steps[(*step)++];
+    int stop = 0;
 
-        *split = block_of(s);
-        if (in_flight(s) && !is_split_already(m, *split, *step - 1))
-            return 1;
+    find_torn(hunt, &whole->model);
+    size_t most = 1 + limit(hunt, 1);
+    size_t count = hunt->torn_count < most ? hunt->torn_count : most;
+    *bounded |= count < hunt->torn_count;
+    for (size_t i = 0; i < count && !stop; i++) {
+        sets_begin(torn, hunt, point, hunt->torn[i * hunt->torn_count / count]);
+        torn->limit = limit(hunt, count);
+        stop = try_sets(hunt, torn, bounded);
     }
-    return 0;
+    return stop;
 }
 
 static int try_point(struct hunt *hunt, struct sets *whole, struct sets *torn,
                      uint64_t point)
 {
-    struct split split = { 0, 0 };
-    size_t step = 0;
     int bounded = 0;
 
-    sets_begin(whole, hunt->search, point, split);
+    sets_begin(whole, hunt, point, (struct split){ 0, 0 });
+    whole->limit = limit(hunt, 1);
     int stop = try_sets(hunt, whole, &bounded);
-    while (!stop && hunt->search->profile == PROFILE_TORN512 &&
-           next_split(&whole->model, &step, &split)) {
-        sets_begin(torn, hunt->search, point, split);
-        stop = try_sets(hunt, torn, &bounded);
-    }
+    if (!stop && hunt->search->profile == PROFILE_TORN512)
+        stop = try_torn(hunt, whole, torn, point, &bounded);
     hunt->search->points++;
     hunt->search->bounded += (size_t)bounded;
     return stop;
@@ -238,6 +301,7 @@ static void sets_free(struct sets *s)
     model_free(&s->model);
     free(s->kept);
     free(s->open);
+    free(s->tried);
 }
 
 static int by_value(const void *a, const void *b)
@@ -267,22 +331,43 @@ static uint64_t *crash_points(const struct ops *ops, size_t *count_out)
     return points;
 }
 
+static void hunt_begin(struct hunt *hunt)
+{
+    size_t blocks;
+
+    index_build(&hunt->index, hunt->search->ops);
+    blocks = hunt->index.block_count + 1;
+    hunt->torn = calloc(blocks, sizeof(*hunt->torn));
+    hunt->torn_at = calloc(blocks, sizeof(*hunt->torn_at));
+    if (!hunt->torn || !hunt->torn_at)
+        out_of_memory();
+}
+
+static void hunt_end(struct hunt *hunt)
+{
+    free(hunt->torn);
+    free(hunt->torn_at);
+    seen_free(&hunt->seen);
+    disk_free(&hunt->disk);
+    index_free(&hunt->index);
+}
+
 int search_run(struct search *search, const struct op **wrong_out)
 {
     struct hunt hunt = { .search = search };
     struct sets whole = { 0 }, torn = { 0 };
-    size_t count;
-    int stop = model_build(&whole.model, search->ops, NEVER,
+
+    hunt_begin(&hunt);
+    int stop = model_build(&whole.model, &hunt.index, NEVER,
                            (struct split){ 0, 0 }, wrong_out);
-    uint64_t *points = crash_points(search->ops, &count);
+    uint64_t *points = crash_points(search->ops, &hunt.point_count);
 
     search->states = search->points = search->bounded = 0;
-    for (size_t i = 0; i < count && !stop; i++)
+    for (size_t i = 0; i < hunt.point_count && !stop; i++)
         stop = try_point(&hunt, &whole, &torn, points[i]);
     free(points);
     sets_free(&whole);
     sets_free(&torn);
-    seen_free(&hunt.seen);
-    disk_free(&hunt.disk);
+    hunt_end(&hunt);
     return stop;
 }

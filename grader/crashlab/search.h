@@ -28,9 +28,10 @@ struct state {
 struct search {
     const struct ops *ops;
     enum profile profile;
-    /* Sets of steps that are tried at one crash point. Where there are more,
-     * only those are that differ by up to two steps from everything and from
-     * nothing having persisted, and `bounded` says at how many points. */
+    /* Sets of steps that are tried at one crash point, fewer where there are
+     * many points of many steps (SEARCH_WORK). Where there are more, only some
+     * are that differ by up to two steps from everything and from nothing
+     * having persisted, and `bounded` says at how many points. */
     size_t cap;
     int (*visit)(void *arg, const struct state *state); /* not 0: stop */
     void *arg;
@@ -42,6 +43,10 @@ struct search {
 };
 
 #define SEARCH_CAP_DEFAULT 4096
+
+/* The cap holds as it is as long as a set of every point would together be this
+ * many steps; a file of N times as many has a cap of an Nth. */
+#define SEARCH_WORK (1 << 17)
 
 /*
  * Calls visit() for every distinct pair of a disk and the promises given by

@@ -229,8 +229,9 @@ static void call_cd(char **args)
         driver_fail("cannot go there");
 }
 
-/* Set while the lines are those of another process. */
-static int passed_over;
+/* The word down to which lines are passed over, or NULL. */
+static const char *passed_over;
+static int failed; /* the last call that returned something returned an error */
 
 /* begin: another process makes the calls down to `end`; it may be killed. */
 static void call_begin(char **args)
@@ -249,7 +250,7 @@ static void call_begin(char **args)
         _exit(128 + WTERMSIG(status));
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
         _exit(WEXITSTATUS(status));
-    passed_over = 1;
+    passed_over = "end";
 }
 
 /* end: the other process ends here, if it came so far. */
@@ -258,7 +259,19 @@ static void call_end(char **args)
     (void)args;
     if (!passed_over)
         _exit(0);
-    passed_over = 0;
+}
+
+/* stop: where the call before it failed, goes on behind `resume`. */
+static void call_stop(char **args)
+{
+    (void)args;
+    if (failed)
+        passed_over = "resume";
+}
+
+static void call_resume(char **args)
+{
+    (void)args;
 }
 
 /* stat PATH: which file it is and when it was written. */
@@ -324,6 +337,8 @@ static const struct call driver_calls[] = {
     { "cd", call_cd },
     { "begin", call_begin },
     { "end", call_end },
+    { "stop", call_stop },
+    { "resume", call_resume },
     { "stat", call_stat },
     { "limit", call_limit },
     { "fds", call_fds },
@@ -363,6 +378,8 @@ void driver_make_call(long number, char **words)
         soil_the_stack();
     call->run(words + 1);
     reply("\n");
+    const char *ret = memmem(line_buf, line_len, " ret=", 5);
+    failed = ret ? ret[5] == '-' : failed;
     driver_sink(line_buf, line_len);
 }
 
@@ -386,8 +403,12 @@ static void run_line(char *line)
 
     while (n < WORDS_MAX && (words[n] = strtok_r(NULL, " ", &save)))
         n++;
-    if (!passed_over || (n > 0 && strcmp(words[0], "end") == 0))
-        driver_make_call(number, words);
+    int is_behind = passed_over && n > 0 && strcmp(words[0], passed_over) == 0;
+    if (passed_over && !is_behind)
+        return;
+    driver_make_call(number, words);
+    if (is_behind)
+        passed_over = NULL;
 }
 
 void driver_run(char *script)

@@ -193,6 +193,37 @@ def test_5_a_sync_that_came_first_is_not_undone():
     assert last("write 2 0 x61", "fsync 2", "lost 2", before=OLD) == {disk(f=b"ald")}
 
 
+def test_5_a_failed_sync_drops_nothing_that_another_had_pinned_by_then():
+    write, lost = "@1 1 op write 2 0 x6e6577", "@2 5 op lost 2"
+    sooner = ops_file(write, "@3 4 op fsync 2", lost, "@7 7 op ack done", before=OLD)
+    later = ops_file(write, "@3 6 op fsync 2", lost, "@7 7 op ack done", before=OLD)
+    old, new = (("ack done",), disk(f=b"old")), (("ack done",), disk(f=b"new"))
+    assert old not in listed(sooner) and new in listed(sooner)
+    assert old in listed(later) and new in listed(later)
+
+
+def test_5_of_two_syncs_the_one_that_is_over_first_pins():
+    calls = ("@1 1 op write 2 0 x6e6577", "@2 9 op fsync 2", "@3 4 op fsync 2", "@5 5 op ack done")
+    assert (("ack done",), disk(f=b"old")) not in listed(ops_file(*calls, before=OLD))
+
+
+def test_5_a_sync_entered_where_the_write_returned_does_not_cover_it():
+    calls = ("@1 2 op write 2 0 x6e6577", "@2 3 op fsync 2", "@5 5 op ack done")
+    assert (("ack done",), disk(f=b"old")) in listed(ops_file(*calls, before=OLD))
+
+
+def test_5_a_failed_sync_of_either_directory_drops_the_rename():
+    before = f"{OLD}\ndir 3\nentry 1 d 3"
+    for lost in (1, 3):
+        found = last("rename 1 f 3 g", f"lost {lost}", "fsync 1", "fsync 3", before=before)
+        assert found == {disk(f=b"old", d=None), disk(d=None, d__g=b"old")}
+
+
+def test_5_what_was_dropped_is_overwritten_by_what_came_later():
+    found = last("write 2 0 x6161", "lost 2", "write 2 1 x62", "fsync 2", before=OLD)
+    assert found == {disk(f=b"obd"), disk(f=b"abd")}
+
+
 def test_6_a_directory_needs_the_sync_of_its_parent():
     calls = ("create 1 d 2 dir", "create 2 f 3 file", "fsync 2")
     assert last(*calls) == {disk(), disk(d=None, d__f=b"")}
@@ -233,6 +264,17 @@ def test_8_bytes_in_a_cut_block_wait_for_the_cut():
     assert disk(f=b"xld") not in disks("resize 2 0", "write 2 0 x78", before=OLD)
 
 
+def test_8_bytes_in_another_block_do_not_wait_for_the_cut():
+    before = f"dir 1\nfile 2 x{bytes(BLOCK + 5).hex()}\nentry 1 f 2"
+    assert disk(f=b"x" + bytes(BLOCK + 4)) in disks("resize 2 4097", "write 2 0 x78", before=before)
+
+
+def test_8_bytes_do_not_wait_for_a_cut_that_was_dropped():
+    assert last("resize 2 1", "lost 2", "write 2 0 x78", "fsync 2", before=OLD) == {
+        disk(f=b"xld"), disk(f=b"x")
+    }
+
+
 def test_8_a_write_exposes_every_size_at_a_block_boundary():
     sizes = {0, BLOCK, 2 * BLOCK, 2 * BLOCK + 1}
     found = disks(f"write 2 0 x{bytes(2 * BLOCK + 1).hex()}", before=EMPTY)
@@ -263,6 +305,44 @@ def test_a_search_over_the_cap_is_bounded_and_says_so():
     assert done.stdout.count(b" point 14 ") == (1 + 13 + 78) + (1 + 13)
     whole = run("states", ops=ops_file(*calls[:8]))
     assert whole.stdout.endswith(b"256 states at 9 crash points, all there are\n")
+
+
+def test_names_are_told_apart_by_their_directory():
+    before = f"{OLD}\ndir 3\nentry 1 d 3\nfile 4 x67\nentry 3 f 4"
+    found = last("unlink 3 f", "fsync 3", "create 1 e 5 file", "fsync 1", before=before)
+    assert found == {disk(f=b"old", d=None, e=b"")}
+
+
+LONG = 10_000
+APPENDS = [f"write 2 {i} x61" for i in range(LONG)]
+
+
+@pytest.mark.parametrize("profile", ["posix", "torn512"])
+def test_a_long_file_of_synced_calls_is_explored_whole(profile):
+    """A byte and its sync, 5,000 times: the byte, or a zero, or neither."""
+    calls = [call for write in APPENDS[: LONG // 2] for call in (write, "fsync 2")]
+    done = run("states", "--profile", profile, ops=ops_file(*calls, before=EMPTY))
+    assert done.stdout.endswith(b"10001 states at 10001 crash points, all there are\n")
+
+
+def test_a_long_file_of_calls_that_nobody_synced_is_bounded_soon():
+    done = run("states", ops=ops_file("unlink 1 g", *APPENDS, "fsync 2", before=f"{EMPTY}\nentry 1 g 2"))
+    assert b" bounded at 99" in done.stdout
+    states = done.stdout.decode().split("state ")[1:]
+    final = [state.splitlines()[1:] for state in states if f" point {LONG} " in state]
+    whole = f"  file f {LONG - 1} {digest(b'a' * (LONG - 1))}"
+    assert [whole] in final  # all of it
+    assert [whole, whole.replace(" f ", " g ")] in final  # all but the oldest step
+    assert any(lines[0].endswith(digest(bytes(LONG - 1))) for lines in final)  # the last size alone
+
+
+def test_a_bounded_search_tears_blocks_too():
+    data = b"x" * 16 * BLOCK
+    before = f"dir 1\nfile 2 x{bytes(len(data)).hex()}\nentry 1 f 2"
+    text = ops_file(f"write 2 0 x{data.hex()}", before=before)
+    done = run("states", "--profile", "torn512", "--cap", 4, ops=text)
+    assert f" {digest(bytes(SECTOR) + data[SECTOR:])}\n" in done.stdout.decode()
+    assert done.stdout.endswith(b", bounded at 1 of them\n")
 
 
 def test_show_rebuilds_any_state(tmp_path):
@@ -300,16 +380,18 @@ def test_explore_names_the_smallest_broken_state(tmp_path):
 class Oracle:
     """Files without names that change, names without bytes: enough for the rules."""
 
-    def __init__(self, lines, point):
+    def __init__(self, lines, point, waits=()):
         self.steps = []  # (call number, cells, what)
         self.syncs = []  # (call number, nodes or None)
         self.sizes = {2: 3, 3: 0}
         self.acks = ()
+        # The call `number` is entered there and returns that much later.
+        back = {n: n + wait for n, wait in itertools.zip_longest(range(1, len(lines) + 1), waits, fillvalue=0)}
         for number, line in enumerate(lines, 1):
             if number <= point:
                 self.take(number, line.split())
         self.pinned = [
-            any(at > number and at < point and (nodes is None or need in nodes)
+            any(at > back[number] and back[at] < point and (nodes is None or need in nodes)
                 for at, nodes in self.syncs)
             for number, need, _, _ in self.steps
         ]
@@ -397,7 +479,7 @@ class Oracle:
 node = st.sampled_from(("2", "3"))
 call = st.one_of(
     st.builds("write {} {} x{}".format, node, st.integers(0, 6), st.sampled_from(("61", "6263"))),
-    st.builds("write {} {} x{}".format, node, st.sampled_from((BLOCK - 1, BLOCK)), st.just("6465")),
+    st.builds("write {} {} x{}".format, node, st.sampled_from((BLOCK - 1, BLOCK, 3 * BLOCK)), st.just("6465")),
     st.builds("resize {} {}".format, node, st.sampled_from((0, 2, 5, BLOCK, BLOCK + 3))),
     st.builds("fsync {}".format, st.sampled_from(("1", "2", "3"))),
     st.sampled_from(("syncfs", "ack a", "ack b", "rename 1 f 1 g", "rename 1 g 1 f")),
@@ -425,6 +507,19 @@ def test_the_oracle_finds_the_same_states(lines):
     found = listed(ops_file(*lines, before=f"{OLD}\nfile 3 x\nentry 1 g 3"))
     assert set(found) == expected
     assert len(found) == len(expected)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(call, max_size=5), st.lists(st.integers(0, 3), min_size=5, max_size=5))
+def test_the_oracle_finds_the_same_states_where_calls_overlap(lines, waits):
+    lines = list(possible(lines))
+    waits = waits[: len(lines)]
+    expected = set()
+    for point in range(len(lines) + 1):
+        expected |= set(Oracle(lines, point, waits).states())
+    calls = [f"@{at} {at + wait} op {line}" for at, (line, wait) in enumerate(zip(lines, waits), 1)]
+    found = listed(ops_file(*calls, before=f"{OLD}\nfile 3 x\nentry 1 g 3"))
+    assert set(found) == expected
 
 
 # The reader.

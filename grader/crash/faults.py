@@ -1,0 +1,112 @@
+"""Every call that a program makes fails in turn, or is the one at which it is killed.
+
+What a program calls is found by watching it. Each of its calls that change files (write,
+fsync, open, close, rename, unlink, truncate and their kin) then has a scenario for each
+way in which it may fail: the calls around it in the script are the same.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, replace
+
+from ..run import Run, Script
+from .scenario import Scenario
+from .survive import Traced
+
+SHORT_BYTES = 5
+
+
+@dataclass(frozen=True)
+class Site:
+    """The `number`th of the calls that change files."""
+
+    number: int
+    call: str
+
+    @property
+    def is_sync(self) -> bool:
+        return "sync" in self.call
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """In which it may fail, each as one call; + when all behind it fail too."""
+        if "write" in self.call:
+            return "short", "EINTR", "ENOSPC", "EIO", "EIO+"
+        if self.is_sync:
+            return "EINTR", "EIO", "EIO+"
+        if self.call.startswith(("open", "rename", "link")):
+            return "EIO", "ENOSPC", "EIO+"
+        return "EIO", "EIO+"
+
+    def loses(self, way: str) -> bool:
+        """Does a sync fail, and drop what it covered?"""
+        return way == "EIO+" or (self.is_sync and way != "EINTR")
+
+    def fault(self, way: str) -> tuple:
+        """The words of the script that bring it about."""
+        number = f"{self.number}{'+' if way.endswith('+') else ''}"
+        if way == "short":
+            return "fault", "any", number, "short", SHORT_BYTES
+        return "fault", "any", number, "errno", getattr(errno, way.rstrip("+"))
+
+
+def sites(run: Run, scenario: Scenario) -> list[Site]:
+    """What the scenario's calls call, in order."""
+    script = Script()
+    script.call("cd", "@here/0")
+    script.call("fault", "any", "1+", "watch")
+    for call in scenario.calls:
+        script.call(*call)
+    script.call("clear")
+    files = {"0/": b""} | {f"0/{name}": data for name, data in scenario.files.items()}
+    session = run.drive(script, files=files, variant="plain")
+    names = [fault.call for number in sorted(session.replies) for fault in session[number].faults]
+    return [Site(i, name) for i, name in enumerate(names, 1)]
+
+
+def killed(first: Scenario, then: tuple[tuple, ...], at: list[Site]) -> list[Scenario]:
+    """A process makes the calls of `first` and is killed at each call in turn; another
+    one makes those of `then`."""
+    return [
+        replace(
+            first, name=f"a process killed at call {site.number}, {site.call}(), another going on",
+            group="a process killed at each of its calls, another going on",
+            calls=(("begin",), ("fault", "any", site.number, "kill"), *first.calls, ("end",), *then),
+        )
+        for site in at
+    ]
+
+
+def failing(first: Scenario, then: tuple[tuple, ...], at: list[Site]) -> list[Scenario]:
+    """Each call of `first` fails in turn, in each way; then another process goes on.
+
+    Not where a sync lost something: what the page cache shows the disk may never have
+    got, and only a new boot would tell. Of the next process nothing is asked then.
+    """
+    return [
+        replace(
+            first, name=f"call {site.number}, {site.call}(), {_said(way)}",
+            group="each call failing in turn",
+            calls=(("begin",), ("fds",), site.fault(way), *first.calls, ("clear",), ("fds",), ("end",),
+                   *(() if site.loses(way) else then)),
+        )
+        for site in at for way in site.ways
+    ]
+
+
+def _said(way: str) -> str:
+    if way == "short":
+        return f"moves {SHORT_BYTES} bytes"
+    return f"fails with {way.rstrip('+')}" + ", as do all behind it" * way.endswith("+")
+
+
+def plan(at: list[Site]) -> str:
+    """What was injected, as a report records it."""
+    return "; ".join(f"{site.number} {site.call} {' '.join(site.ways)}" for site in at)
+
+
+def leaks(traced: Traced) -> int:
+    """How many descriptors more were open after the failure than before."""
+    before, after = ([r["open"] for r in traced.said("fds")] + [0, 0])[:2]
+    return after - before
