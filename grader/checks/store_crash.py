@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..crash import faults
+from ..crash import faults, store
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario, Subject
-from ..crash.store import ATOMIC, CLOSE, IN_PLACE, LARGE, LEFT, NOTHING, OPEN, SMALL, store
 from ..crash.survive import survive
 from ..result import Finding
 from ..run import Run
@@ -15,36 +14,40 @@ from .cas_store import STORE, path_of
 
 OTHER = "other"
 THERE = {f"{STORE}/": b""}
-PUT = ("put", path_of(LEFT), LEFT)
-WHOLE = (
-    Scenario("a new store", (OPEN, store(LARGE), store(NOTHING), store(LARGE), CLOSE)),
-    Scenario(
-        "two stores of one process",
-        (OPEN, ("cas_open", 1, OTHER), store(SMALL, 1), store(SMALL), CLOSE, ("cas_close", 1)),
-    ),
-    Scenario("a duplicate that another left unsynced", (OPEN, PUT, store(LEFT), CLOSE), THERE),
-    Scenario(
+
+
+def _whole() -> Iterator[Scenario]:
+    """What processes do that nobody kills."""
+    large, small, left, nothing = map(store.storing, store.OBJECTS)
+    put = ("put", path_of(store.LEFT), store.LEFT)
+    yield Scenario("a new store", (store.OPEN, large, nothing, large, store.CLOSE))
+    other = ("cas_open", 1, OTHER), store.storing(store.SMALL, handle=1)
+    yield Scenario(
+        "two stores of one process", (store.OPEN, *other, small, store.CLOSE, ("cas_close", 1))
+    )
+    yield Scenario(
+        "a duplicate that another left unsynced", (store.OPEN, put, left, store.CLOSE), THERE
+    )
+    yield Scenario(
         "a store that another left unsynced",
-        (("make", "dir", STORE), PUT, OPEN, store(SMALL), store(LEFT), CLOSE),
-    ),
-    Scenario("a torn object", (OPEN, store(LEFT), CLOSE), {path_of(LEFT): LEFT[:5]}),
-)
+        (("make", "dir", STORE), put, store.OPEN, small, left, store.CLOSE),
+    )
+    torn = {path_of(store.LEFT): store.LEFT[:5]}
+    yield Scenario("a torn object", (store.OPEN, left, store.CLOSE), torn)
 
 
-def _killed(run: Run) -> list[Scenario]:
+def _killed(run: Run) -> Iterator[Scenario]:
     """Another process had the store open before, so that no cas_open() syncs for it
     what the killed one left; then it opens it again, and cleans up."""
-    first = Scenario("", (OPEN, store(SMALL)), THERE)
-    then = (store(SMALL), OPEN, store(LEFT), CLOSE)
-    return [
-        replace(scenario, calls=(OPEN, *scenario.calls))
-        for scenario in faults.killed(first, then, faults.sites(run, first))
-    ]
+    first = Scenario("", (store.OPEN, store.storing(store.SMALL)), THERE)
+    then = store.storing(store.SMALL), store.OPEN, store.storing(store.LEFT), store.CLOSE
+    for scenario in faults.killed(first, then, faults.sites(run, first)):
+        yield replace(scenario, calls=(store.OPEN, *scenario.calls))
 
 
 def _survives(run: Run, subject: Subject, check_id: str) -> Iterator[Finding]:
-    summary: list[str] = []
-    yield from survive(run, students_server(run), subject, [*WHOLE, *_killed(run)], summary)
+    scenarios, summary = [*_whole(), *_killed(run)], []
+    yield from survive(run, students_server(run), subject, scenarios, summary)
     run.notes[check_id] = "; ".join(summary)
 
 
@@ -58,7 +61,7 @@ def tells_what_a_crash_tore(run: Run):
     may be torn: then cas_load() says so, and storing it again mends it. It runs again and
     is killed at its calls, one after another, while another process goes on.
     """
-    yield from _survives(run, IN_PLACE, "tells-what-a-crash-tore")
+    yield from _survives(run, store.IN_PLACE, "tells-what-a-crash-tore")
 
 
 @check("stores-and-loads")
@@ -73,4 +76,4 @@ def store_survives_every_crash(run: Run):
     process goes on. What cas_open() removes, it removes traced, and is crashed in the
     same way.
     """
-    yield from _survives(run, ATOMIC, "store-survives-every-crash")
+    yield from _survives(run, store.ATOMIC, "store-survives-every-crash")

@@ -20,11 +20,11 @@ OBJECTS = (LARGE, SMALL, LEFT, NOTHING)
 OPEN, CLOSE = ("cas_open", 0, STORE), ("cas_close", 0)
 
 
-def store(data: bytes, handle: int = 0) -> tuple:
+def storing(data: bytes, handle: int = 0) -> tuple:
     return ("cas_store", handle, data)
 
 
-def load(data: bytes) -> tuple:
+def loading(data: bytes) -> tuple:
     return ("cas_load", 0, name_of(data).encode())
 
 
@@ -33,12 +33,12 @@ def load(data: bytes) -> tuple:
 _script = Script()
 FIRST = _script.call(*OPEN)
 AFTER_FIRST = _script.call("look")
-LOADED = {data: _script.call(*load(data)) for data in OBJECTS}
+LOADED = {data: _script.call(*loading(data)) for data in OBJECTS}
 _script.call(*CLOSE)
 SECOND = _script.call(*OPEN)
 AFTER_SECOND = _script.call("look")
-STORED = {data: _script.call(*store(data)) for data in (*OBJECTS, NEXT)}
-LOADED_AGAIN = {data: _script.call(*load(data)) for data in STORED}
+STORED = {data: _script.call(*storing(data)) for data in (*OBJECTS, NEXT)}
+LOADED_AGAIN = {data: _script.call(*loading(data)) for data in STORED}
 _script.call(*CLOSE)
 
 
