@@ -53,7 +53,7 @@ def _survives(run: Run, subject: Subject, check_id: str) -> Iterator[Finding]:
 
 @check("stores-and-loads")
 def tells_what_a_crash_tore(run: Run):
-    """No power loss takes an acknowledged object, or passes a torn one for whole.
+    """An acknowledged object survives every crash, a torn one is told.
 
     Your program runs once, traced. From the trace follows every disk that a power loss
     at any moment could leave; on each of them the store is opened and every object

@@ -60,17 +60,16 @@ def acknowledged(case: Case) -> Iterator[tuple[str, bytes]]:
             yield path_of(arg, folders[handle]), arg
 
 
-def made_by_others(case: Case) -> set[str]:
-    """What the scenario put there, which nobody synced."""
-    return {call[1] for call in case.scenario.calls if call[0] == "put"}
+def left_unsynced(calls: tuple[tuple, ...]) -> set[str]:
+    """The objects that these calls put there for somebody who did not sync them."""
+    return {call[1] for call in calls if call[0] == "put"}
 
 
 def found_at_the_start(case: Case) -> set[str]:
-    """What others had put there before the first cas_open(), if that has returned 0."""
-    calls = [call[0] for call in case.scenario.calls]
-    if "put" not in calls[: calls.index("cas_open")] or not any(stores(case)):
-        return set()
-    return {call[1] for call in case.scenario.calls[: calls.index("cas_open")] if call[0] == "put"}
+    """Those that stood there when the first cas_open() began, if that has returned 0."""
+    names = [call[0] for call in case.scenario.calls]
+    before = case.scenario.calls[: names.index("cas_open")]
+    return left_unsynced(before) if any(stores(case)) else set()
 
 
 def _short(path: str) -> str:
@@ -97,7 +96,7 @@ def _holds_what_was_acknowledged(case: Case) -> str | None:
 
 
 def _is_whole_or_as_before(case: Case) -> str | None:
-    before, others = case.scenario.files, made_by_others(case)
+    before, others = case.scenario.files, left_unsynced(case.scenario.calls)
     for path, data in case.tried.files.items():
         name = path.rpartition("/")[2]
         if len(name) != 64 or name_of(data) == name or path in others or before.get(path) == data:
@@ -135,9 +134,8 @@ def _keeps_objects(case: Case) -> str | None:
 
 
 def _leaves_no_leftover(case: Case) -> str | None:
-    for path in case.tried.looked(AFTER_FIRST):
-        if path.startswith(f"{STORE}/.tmp-"):
-            return f"{path} is still there after cas_open()"
+    if any(path.startswith(f"{STORE}/.tmp-") for path in case.tried.looked(AFTER_FIRST)):
+        return f"a {STORE}/.tmp-... is still there after cas_open()"
     return None
 
 
