@@ -107,7 +107,7 @@ def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
             for name in undefined
         ))
     errors, _ = _diagnostics(text)
-    if re.search(r"\.driver/(driver|faults)\.c:\d+:\d+: (fatal )?error", text):
+    if re.search(r"\.driver/(driver|faults|states)\.c:\d+:\d+: (fatal )?error", text):
         raise GraderError(f"the driver does not build: {errors[0].message}")
     ours = [line for line in text.splitlines() if "error:" in line and ".driver/" in line]
     if ours:

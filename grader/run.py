@@ -125,6 +125,7 @@ class Run:
     seed: str | None = None
     memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
     notes: dict[str, str] = field(default_factory=dict)  # what a check that passed has to say
+    tried: dict[str, list[str]] = field(default_factory=dict)  # what a check did, line by line
 
     def __post_init__(self):
         self.home = stage.workspace()

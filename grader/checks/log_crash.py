@@ -7,7 +7,7 @@ from ..course import find
 from ..crash import faults, log
 from ..crash.explore import Server, reference_server, students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import survive, trace
+from ..crash.survive import Tally, survive, trace
 from ..result import Finding
 from ..run import Run
 from . import check
@@ -33,14 +33,21 @@ def _server(run: Run) -> Server:
     return students_server(run) if _recovers(run) else reference_server(run, find("w10-l03"))
 
 
-def _session(run: Run) -> Scenario:
-    """What one process does, in which calls fail or it is killed."""
+def _session(run: Run, left=()) -> Scenario:
+    """What one process does, in which calls fail or it is killed. `left` is what comes
+    before it in place of a log that is durable."""
     if not _recovers(run):
         return log.scenario("appends", log.OPEN, *map(log.append, FOUR[:2]), log.CLOSE)
+    files = {} if left else {log.LOG: _bytes(FOUR, TORN)}
     return log.scenario(
-        "recovery and an append", log.RECOVER, ("stop",), log.OPEN, log.append(MORE), log.CLOSE,
-        ("resume",), files={log.LOG: _bytes(FOUR, TORN)}, history=log.earlier(FOUR, promised=True),
+        "a torn tail", *left, log.RECOVER, ("stop",), log.OPEN, log.append(MORE), log.CLOSE,
+        ("resume",), files=files, history=log.earlier(FOUR, promised=not left),
     )
+
+
+def _sessions(run: Run) -> list[Scenario]:
+    left = ("put", log.LOG, _bytes(FOUR, TORN))
+    return [_session(run), _session(run, (left,))] if _recovers(run) else [_session(run)]
 
 
 def _then(run: Run) -> tuple[tuple, ...]:
@@ -51,9 +58,10 @@ def _then(run: Run) -> tuple[tuple, ...]:
 
 def _killed(run: Run) -> list[Scenario]:
     """A lesson without recovery cannot cut what a killed write left: its process is
-    killed at its syncs only, where what it wrote is whole."""
+    killed at the last sync of each function only, where what it wrote is whole."""
     first = _session(run)
-    sites = [site for site in faults.sites(run, first) if site.is_sync or _recovers(run)]
+    sites = faults.sites(run, first)
+    sites = [site for site in sites if _recovers(run) or (site.is_sync and site.is_last)]
     then = _then(run) or (log.OPEN, log.append(NEXT), log.CLOSE)
     return faults.killed(first, then, sites)
 
@@ -61,14 +69,8 @@ def _killed(run: Run) -> list[Scenario]:
 def _scenarios(run: Run) -> list[Scenario]:
     found = [log.scenario("a new log", log.OPEN, *map(log.append, NEW), log.CLOSE)]
     if _recovers(run):
-        found += [
-            replace(_session(run), name="a torn tail"),
-            log.scenario(
-                "a torn tail that a killed process left", ("put", log.LOG, _bytes(FOUR, TORN)),
-                log.RECOVER, log.OPEN, log.append(MORE), log.CLOSE,
-                history=log.earlier(FOUR, promised=False),
-            ),
-        ]
+        durable, left = _sessions(run)
+        found += [durable, replace(left, name="a torn tail that a killed process left")]
     return found + _killed(run)
 
 
@@ -84,9 +86,10 @@ def survives_every_crash(run: Run):
     recovery is yours, it is traced and crashed in the same way, on every disk that it
     changed.
     """
-    summary: list[str] = []
-    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), summary)
-    run.notes["survives-every-crash"] = "; ".join(summary)
+    tally = Tally()
+    run.tried["survives-every-crash"] = tally.lines
+    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), tally)
+    run.notes["survives-every-crash"] = tally.sum
 
 
 @check("survives-every-crash")
@@ -99,13 +102,16 @@ def survives_every_fault(run: Run):
     there; after a failure no append may return 0 before the log is opened again; no
     descriptor may stay open.
     """
-    first = _session(run)
-    sites = faults.sites(run, first)
-    scenarios, summary = faults.failing(first, _then(run), sites), []
+    scenarios, tally = [], Tally()
+    run.tried["survives-every-fault"] = tally.lines
+    for session in _sessions(run):
+        sites = faults.sites(run, session)
+        scenarios += faults.failing(session, _then(run), sites)
+        tally.lines.append(faults.plan(sites))
     wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
     yield from islice(wrong, 1)
-    yield from survive(run, _server(run), log.SUBJECT, scenarios, summary)
-    run.notes["survives-every-fault"] = f"{faults.plan(sites)}: {'; '.join(summary)}"
+    yield from survive(run, _server(run), log.SUBJECT, scenarios, tally)
+    run.notes["survives-every-fault"] = tally.sum
 
 
 def _stops(run: Run, traced):

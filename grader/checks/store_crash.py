@@ -6,7 +6,7 @@ from dataclasses import replace
 from ..crash import faults, store
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario, Subject
-from ..crash.survive import survive
+from ..crash.survive import Tally, survive
 from ..result import Finding
 from ..run import Run
 from . import check
@@ -46,9 +46,11 @@ def _killed(run: Run) -> Iterator[Scenario]:
 
 
 def _survives(run: Run, subject: Subject, check_id: str) -> Iterator[Finding]:
-    scenarios, summary = [*_whole(), *_killed(run)], []
-    yield from survive(run, students_server(run), subject, scenarios, summary)
-    run.notes[check_id] = "; ".join(summary)
+    tally = Tally()
+    run.tried[check_id] = tally.lines
+    scenarios = [*_whole(), *_killed(run)]
+    yield from survive(run, students_server(run), subject, scenarios, tally)
+    run.notes[check_id] = tally.sum
 
 
 @check("stores-and-loads")

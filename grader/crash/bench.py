@@ -1,6 +1,7 @@
 """How fast the crash lab is, beside the floor: python3 -m grader.crash.bench"""
 
 import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,6 +18,8 @@ from .ops import OpsFile
 LOG = "test.wal"
 PROMISES = 800  # each of them makes every disk another state
 FLOOR = 20_000
+NAMES = 23  # none of them synced: each half of the disks has one
+MEMORY = 256  # MiB, the goal at any number of states
 
 
 def many_states() -> OpsFile:
@@ -28,6 +31,20 @@ def many_states() -> OpsFile:
         offset += len(data)
     lines += [f"op {at + i} {at + i} ack {i}" for i in range(1, PROMISES + 1)]
     return OpsFile("".join(f"{line}\n" for line in [*lines, "end"]), {}, ())
+
+
+def peak_memory() -> tuple[str, int]:
+    """What a search of millions of states says at its end, and its resident MiB."""
+    lines = ["crashlab-ops 1", "dir 1"]
+    lines += [f"op {i} {i} create 1 n{i} {i + 1} file" for i in range(1, NAMES + 1)]
+    words = [lab.program(), "count", "-", "--cap", str(1 << NAMES)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write("".join(f"{line}\n" for line in [*lines, "end"]).encode())
+        process.stdin.close()
+        said = process.stdout.read().decode().strip()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return said, used.ru_maxrss >> 10
 
 
 def recover_once() -> Script:
@@ -77,6 +94,8 @@ def main() -> int:
         print(f"recover once, {len(cpus)} workers             {sum(r[0] for r in all_rates):8.0f} a second")
     finally:
         stage.remove(home)
+    said, peak = peak_memory()
+    print(f"{said}: {peak} MiB at most, the goal is {MEMORY}")
     return 0
 
 

@@ -10,7 +10,7 @@ from ..course import HERE, ROOT
 from ..errors import GraderError
 
 SOURCES = HERE / "crashlab"
-LIBRARY = ("ops.c", "index.c", "digest.c", "model.c", "disk.c", "search.c", "sweep.c")
+LIBRARY = ("ops.c", "index.c", "own.c", "digest.c", "model.c", "disk.c", "search.c", "sweep.c")
 SERVER_NAMES = ("serve_run", "serve_say", "ops_parse", "ops_free")
 SERVER_HEADERS = ("serve.h", "search.h", "model.h", "index.h", "ops.h")
 FLAGS = ["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]

@@ -181,7 +181,7 @@ IN_PLACE = Subject(
     promising=("cas_store", "cas_open", "cas_close"),
     promises=(
         Promise(ON_DISK, "D302", "a store that was opened keeps its name, and the names in it",
-                _is_there, at="cas_open"),
+                _is_there),
         Promise(ON_DISK, "D302", "an acknowledged object is whole under its name",
                 _holds_what_was_acknowledged),
         Promise(AFTER, "R504", "cas_open() copes with every disk", _opens),
