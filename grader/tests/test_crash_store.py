@@ -46,7 +46,7 @@ CAUGHT = {
     "w13-l02/parent-never-synced": ("D302", "mkdir("),
     "w13-l02/renamed-before-the-sync": ("A302", "publish("),
     "w13-l02/synced-before-the-write": ("A302", "publish("),
-    "w13-l02/written-in-place": ("A302", "int cas_store("),
+    "w13-l02/written-in-place": ("A302", "openat(dir_fd, name"),
 }
 
 
