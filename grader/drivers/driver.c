@@ -33,6 +33,7 @@ static void to_marks(const char *text, size_t len);
 long driver_call;
 void (*driver_sink)(const char *text, size_t len) = to_marks;
 void (*driver_input)(char *input) = driver_run;
+void (*driver_warm_up)(void);
 static const struct call *tables[TABLES_MAX];
 static char *line_buf; /* the report of the call that runs */
 static size_t line_len, line_room;
