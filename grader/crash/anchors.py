@@ -7,6 +7,7 @@ these bytes. What a recovery must find on a disk, anchor_format.recover() says.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 
 from ..checks import ed25519
@@ -67,11 +68,16 @@ def published(count: int) -> tuple[Done, ...]:
 
 # --- recovery ---
 
-_script = Script()
-FIRST = _script.call(*RECOVER)
-AFTER_FIRST = _script.call("look")
-SECOND = _script.call(*RECOVER)
-AFTER_SECOND = _script.call("look")
+def _recovering() -> Script:
+    """Every script begins so."""
+    script = Script()
+    for call in (RECOVER, ("look",)) * 2:
+        script.call(*call)
+    return script
+
+
+FIRST, AFTER_FIRST, SECOND, AFTER_SECOND = range(1, 5)
+_script = _recovering()
 # The protocol once more, for all of them: what is there is taken up, a pending record
 # gets its cosignature, and the next anchor gets all.
 _goes_on = [_script.call(*call) for i in range(len(RECORDS)) for call in (persist(i), prove(i))]
@@ -248,6 +254,29 @@ SUBJECT = Subject(
         Promise(AFTER, "R509", "recovering again changes nothing", _changes_nothing_twice),
         Promise(AFTER, "R508", "the next anchor can be kept", _takes_the_next),
     ),
+)
+
+
+# --- records alone ---
+
+_first_record = _recovering()
+PERSISTED = _first_record.call(*persist(0))
+PENDING_THEN = _first_record.call(*RECOVER)
+
+
+def _takes_the_first(case: Case) -> str | None:
+    for number in (PERSISTED, PENDING_THEN):
+        problem = case.failed(number)
+        if problem:
+            return f"going on with {_first_record.lines[number - 1].split()[1]}(): {problem}"
+    is_pending = case.tried.replies[PENDING_THEN]["next"] == PENDING
+    return None if is_pending else "the record was kept in the end, and is not pending"
+
+
+RECORD = replace(
+    SUBJECT, script=_first_record,
+    promises=(*SUBJECT.promises[:-1],
+              Promise(AFTER, "R508", "the next record can be kept", _takes_the_first)),
 )
 
 
