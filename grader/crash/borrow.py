@@ -41,6 +41,7 @@ def survive_borrowed(
         # Not the run's own sandbox: what recovers is given, and need not be crashed.
         server = Server(other.lesson, Sandbox(home), stage_into)
         for finding in survive(other, server, subject, scenarios, summary):
-            yield other.at_function(replace(finding, file=None, line=None), at_fault)
+            message = f"below the reference of {lesson_id}: {finding.message}"
+            yield other.at_function(replace(finding, message=message), at_fault)
     finally:
         other.close()
