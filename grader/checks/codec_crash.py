@@ -48,7 +48,7 @@ BORROWED = {
 
 @check("decodes-what-was-encoded", "decodes-an-anchor-record")
 def knows_what_a_crash_left(run: Run):
-    """On every disk that a power loss could leave, a record is whole or it is not.
+    """On every disk that a power loss leaves, a record is whole or it is not.
 
     Your files take their place in the storage that a later lesson builds on them. From a
     trace of it follows every disk that a power loss could leave: records cut short, with
