@@ -3,7 +3,7 @@
 from ..crash import anchors, faults
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import survive
+from ..crash.survive import Tally, survive
 from ..run import Run
 from . import check
 
@@ -62,8 +62,8 @@ def loses_no_anchor_in_any_crash(run: Run):
     again changes nothing, and the next anchor can be kept. Recovery is traced and crashed
     in the same way, on every disk that it changed.
     """
-    summary: list[str] = []
-    server, first = students_server(run), anchors.SUBJECT
-    broken = list(survive(run, server, first, _scenarios(run), summary))
-    yield from broken or survive(run, server, anchors.MAIN, [_main()], summary)
-    run.notes["loses-no-anchor-in-any-crash"] = "; ".join(summary)
+    tally, server, scenarios = Tally(), students_server(run), _scenarios(run)
+    run.tried["loses-no-anchor-in-any-crash"] = tally.lines
+    broken = list(survive(run, server, anchors.SUBJECT, scenarios, tally))
+    yield from broken or survive(run, server, anchors.MAIN, [_main()], tally)
+    run.notes["loses-no-anchor-in-any-crash"] = tally.sum

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ..crash import anchors, log
 from ..crash.borrow import survive_borrowed
 from ..crash.scenario import Scenario, Subject
+from ..crash.survive import Tally
 from ..run import Run
 from . import check
 from .wal_format import FOUR, SET, encode
@@ -55,8 +56,9 @@ def knows_what_a_crash_left(run: Run):
     zeros at their end, or with a block missing. Recovery runs on each, and your decoder
     tells it what is whole.
     """
-    borrowed, summary = BORROWED[run.lesson.id], []
+    borrowed, tally = BORROWED[run.lesson.id], Tally()
+    run.tried["knows-what-a-crash-left"] = tally.lines
     yield from survive_borrowed(
-        run, borrowed.lesson, borrowed.subject(), borrowed.scenarios(), borrowed.decoder, summary
+        run, borrowed.lesson, borrowed.subject(), borrowed.scenarios(), borrowed.decoder, tally
     )
-    run.notes["knows-what-a-crash-left"] = "; ".join(summary)
+    run.notes["knows-what-a-crash-left"] = tally.sum
