@@ -35,7 +35,7 @@ def server() -> Path:
     return build(ROOT / "build" / "serve.o", sources, ["-r", "-nostdlib"], ["objcopy", *keep])
 
 
-def build(dest: Path, sources: list[Path], more=(), then=()) -> Path:
+def build(dest: Path, sources: list[Path], more=(), then=(), libraries=()) -> Path:
     """Compiles `sources` to `dest`, unless that is newer than all of grader/crashlab.
     `then` is a command that changes the file in place."""
     newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
@@ -44,7 +44,7 @@ def build(dest: Path, sources: list[Path], more=(), then=()) -> Path:
     dest.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         made = Path(folder, dest.name)
-        _run(["gcc", *FLAGS, *more, *map(str, sources), "-o", str(made)])
+        _run(["gcc", *FLAGS, *more, *map(str, sources), *libraries, "-o", str(made)])
         if then:
             _run([*then, str(made)])
         os.replace(made, dest)  # others may build it at the same time

@@ -116,7 +116,7 @@ def survive(
             yield counterexample(run, server, subject, traced[number].scenario, profile, worst)
             return
         tally.take(profile, scenarios, explored)
-    if server.sandbox is run.sandbox:
+    if changed and server.sandbox is run.sandbox:
         yield from _crash_recovery(run, server, subject, list(changed.values()), tally)
 
 
