@@ -1,9 +1,11 @@
 """The crash check of the anchors: every disk that a power loss could leave, tried."""
 
+from itertools import islice
+
 from ..crash import anchors, faults
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import Tally, survive
+from ..crash.survive import Tally, survive, trace
 from ..run import Run
 from . import check
 
@@ -67,3 +69,36 @@ def loses_no_anchor_in_any_crash(run: Run):
     broken = list(survive(run, server, anchors.SUBJECT, scenarios, tally))
     yield from broken or survive(run, server, anchors.MAIN, [_main()], tally)
     run.notes["loses-no-anchor-in-any-crash"] = tally.sum
+
+
+def _sessions() -> list[Scenario]:
+    """What one process does, in which a call fails: each function is called again, and the
+    process goes on only if that succeeds. Then a recovery, likewise."""
+    calls = [word for call in anchors.publish(0) for word in (call, ("again",), ("stop",))]
+    torn = {anchors.name_of(1, "rec"): anchors.RECORDS[1].bytes[:60]}
+    recover = (anchors.RECOVER, ("again",), ("stop",), anchors.persist(1), ("resume",))
+    return [
+        anchors.scenario("", *calls, ("resume",)),
+        anchors.scenario("", *recover, files=anchors.complete(1, head=2) | torn),
+    ]
+
+
+@check("loses-no-anchor-in-any-crash")
+def loses_no_anchor_when_calls_fail(run: Run):
+    """Whatever call fails, nothing that was promised is lost.
+
+    Each call that changes files (open, write, fsync, rename, unlink, close and their kin)
+    fails in turn: EIO, ENOSPC, EINTR, a short write; once, or with all behind it. A sync
+    that failed has lost what it covered. A function that failed is called again, then another
+    process recovers and goes on. Then the power fails, at any moment. What returned 0 has
+    to hold, and no descriptor may stay open.
+    """
+    scenarios, tally = [], Tally()
+    run.tried["loses-no-anchor-when-calls-fail"] = tally.lines
+    for session in _sessions():
+        sites = faults.sites(run, session)
+        scenarios += faults.failing(session, (anchors.RECOVER,), sites)
+        tally.lines.append(faults.plan(sites))
+    yield from islice(faults.leaks(run, trace(run, scenarios)), 1)
+    yield from survive(run, students_server(run), anchors.SUBJECT, scenarios, tally, faults.PROFILES)
+    run.notes["loses-no-anchor-when-calls-fail"] = tally.sum

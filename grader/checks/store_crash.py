@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from ..crash import faults, store
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario, Subject
-from ..crash.survive import Tally, survive
+from ..crash.survive import Tally, survive, trace
 from ..result import Finding
 from ..run import Run
 from . import check
@@ -79,3 +80,34 @@ def store_survives_every_crash(run: Run):
     same way.
     """
     yield from _survives(run, store.ATOMIC, "store-survives-every-crash")
+
+
+def _then() -> tuple[tuple, ...]:
+    """What another process does, once the one is gone in which a call failed."""
+    small, left = map(store.storing, (store.SMALL, store.LEFT))
+    return store.OPEN, ("stop",), left, small, store.CLOSE, ("resume",)
+
+
+@check("tells-what-a-crash-tore", "store-survives-every-crash")
+def store_survives_every_fault(run: Run):
+    """Whatever call fails, nothing that was acknowledged is lost.
+
+    Each call that changes files (open, write, fsync, rename, close and their kin) fails in
+    turn: EIO, ENOSPC, EINTR, a short write; once, or with all behind it. A sync that failed
+    has lost what it covered. The call is made again, and perhaps by another process. Then
+    the power fails, at any moment. What had returned 0 must be there, and no descriptor
+    may stay open.
+    """
+    small, left = map(store.storing, (store.SMALL, store.LEFT))
+    session = Scenario(
+        "", (store.OPEN, small, ("again",), left, ("again",), store.CLOSE), {path_of(store.LEFT): store.LEFT}
+    )
+    sites, tally = faults.sites(run, session), Tally()
+    run.tried["store-survives-every-fault"] = tally.lines
+    tally.lines.append(faults.plan(sites))
+    scenarios = faults.failing(session, _then(), sites)
+    yield from islice(faults.leaks(run, trace(run, scenarios)), 1)
+    atomic = "store-survives-every-crash" in run.lesson.checks
+    subject = store.ATOMIC if atomic else store.IN_PLACE
+    yield from survive(run, students_server(run), subject, scenarios, tally, faults.PROFILES)
+    run.notes["store-survives-every-fault"] = tally.sum

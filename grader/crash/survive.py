@@ -101,16 +101,18 @@ class Tally:
 
 
 def survive(
-    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], tally: Tally
+    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], tally: Tally,
+    profiles: tuple[str, ...] = PROFILES,
 ) -> Iterator[Finding]:
     """The smallest counterexample, if there is one; what was tried goes into `tally`.
+    Every disk that is possible under one profile is under those behind it.
 
     Where the server runs the reference's recovery, that is not crashed: it is not what is
     judged.
     """
     traced = trace(run, scenarios)
     changed: dict[tuple[str, ...], Changed] = {}
-    for profile in PROFILES:
+    for profile in profiles:
         broken, explored = _explore(server, subject, traced, profile, changed)
         for number, worst in broken.items():
             yield counterexample(run, server, subject, traced[number].scenario, profile, worst)
@@ -178,7 +180,11 @@ def trace(run: Run, scenarios: list[Scenario], stacks: bool = False) -> list[Tra
     script, files, numbers = Script(), {}, []
     for i, scenario in enumerate(scenarios):
         start = script.call("cd", f"@here/{i}")
-        numbers.append((start, {script.call(*call): call for call in scenario.calls}))
+        calls = {}
+        for call in scenario.calls:
+            before = calls.get(len(script.lines))
+            calls[script.call(*call)] = before if call[0] == "again" else call
+        numbers.append((start, calls))
         files[f"{i}/"] = b""
         files |= {f"{i}/{unquoted(name)}": data for name, data in scenario.files.items()}
     session, replayed = tracing.replayed_run(run, script, files, stacks)
