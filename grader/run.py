@@ -39,6 +39,7 @@ class Fault:
     what: str  # short, zero, errno
     value: int
     address: int
+    fd: int  # of a sync: for which descriptor
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,8 @@ def parse_replies(marks: bytes) -> dict[int, Reply]:
     for line in marks.decode(errors="replace").splitlines():
         words = line.split(" ")
         if line.startswith("! ") and len(words) == 7:
-            fault = Fault(words[2], words[3], int(words[4]), int(words[5][1:], 16))
+            fd = int(words[6].removeprefix("fd="))
+            fault = Fault(words[2], words[3], int(words[4]), int(words[5][1:], 16), fd)
             faults.setdefault(int(words[1]), []).append(fault)
         elif line.startswith("< ") and len(words) >= 3 and words[1].isdigit():
             pairs = tuple(tuple(word.split("=", 1)) for word in words[3:] if "=" in word)
