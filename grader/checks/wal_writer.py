@@ -165,7 +165,7 @@ def reports_a_failed_open(run: Run):
     yield from wrong_return(run, session[folder], -errno.EISDIR, "O107", "for a directory")
     if session[unsynced].faults:
         wrong = list(sync_tried_again(run, [], ("wal_open", 0, LOG), "D206"))
-        for number, error in ((unsynced, errno.EIO), (full, errno.ENOSPC)):
+        for number, error in () if wrong else ((unsynced, errno.EIO), (full, errno.ENOSPC)):
             when = f"though the sync of the directory failed ({errno.errorcode[error]})"
             wrong += wrong_return(run, session[number], -error, "F104", when)
         if session[unopened].faults:

@@ -253,6 +253,19 @@ NAMES = {
 }
 
 
+def test_a_thread_that_syncs_the_directory_too_late():
+    """D205: it does so while the next call runs, and is no part of that."""
+    log = opened(make)
+    log.raw("clone(child_stack=NULL, flags=CLONE_VM|CLONE_FS|CLONE_FILES"
+            "|CLONE_THREAD) = 8")
+    log.begin("2", "wal_append")
+    log.pid = 8
+    log.sync_dir()
+    log.pid = 7
+    log.end("2", "wal_append")
+    assert codes(log, NAME, initial=EMPTY) == ["D205"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_at_a_promise(name):
     """A file's name is durable when the call that promises it returns."""

@@ -294,15 +294,22 @@ class _Judge:
         at = began(span.end)
         if by is None or ended(by) < at:
             return None
-        owner = self.span_of(by)
-        if began(by) < at or owner is None or began(owner.begin) < at \
-                or owner.begin.call.pid != by.call.pid:
+        if self.in_no_later_call(by, at):
             return by
+        owner = self.span_of(by)
         if owner.function != span.function or owner.id == span.id:
             return None
         wrote = [op for op in self.durable.data[inode]
                  if began(owner.begin) <= began(op) < began(by)]
         return None if wrote or isinstance(item, Resize) else by
+
+    def in_no_later_call(self, sync: Op, at: float) -> bool:
+        """Not the work of a call that began behind `at`: of that time still,
+        outside any call, or in another thread."""
+        owner = self.span_of(sync)
+        return began(sync) < at or owner is None or \
+            began(owner.begin) < at or \
+            owner.begin.call.pid != sync.call.pid
 
     def wrong_sync(self, syncs: list[Op], inode: Inode,
                    kind: str) -> Op | None:
@@ -331,8 +338,7 @@ class _Judge:
                    if self.durable.pinned(op, d).since >= at]
         directory = missing[0] if missing else change.dir
         late = fate.by if fate.by and ended(fate.by) >= at else None
-        owner = late and self.span_of(late)
-        if late and (owner is None or began(owner.begin) < at):
+        if late and self.in_no_later_call(late, at):
             return ("D205", op, [late], f"the directory {directory.name} is "
                     f"synced only after {span.function}() has returned")
         if began(op) < began(span.begin):
