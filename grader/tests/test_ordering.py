@@ -509,6 +509,18 @@ def test_a_file_changed_where_it_stands(flags):
     assert codes(log, {}, initial, in_one_step=["head"]) == ["A104"]
 
 
+@pytest.mark.parametrize("away, found", [(True, ["A104"]), (False, [])])
+def test_a_name_taken_away_before_it_is_given_again(away, found):
+    log = Log()
+    log.f = log.open("tmp")
+    log.write(log.f)
+    log.sync(log.f)
+    if away:
+        log.raw('unlink("head") = 0')
+    log.rename("tmp", "head")
+    assert codes(log, {}, {"/work/head": 2}, always_there=["head"]) == found
+
+
 def published(*missing):
     """`list` names the file `abcd`, each step of which may be missing."""
     log = Log()
