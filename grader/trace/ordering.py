@@ -93,7 +93,8 @@ def check(trace: Trace, promises: Promises | None = None, *,
     nothing), or is asked with the text of each `<` mark. `append_only` may
     map each path to the one size to which it may be cut. A path `in_one_step`
     leads to whole files only: none is changed while it stands there. One that
-    is `always_there` is replaced and never taken away. What a file's bytes rest on is durable before a path of `rests_on` leads to it.
+    is `always_there` is replaced and never taken away. What a file's bytes
+    rest on is durable before a path of `rests_on` leads to it.
     """
     judge = _Judge(trace, promises or {})
     judge.publications()
