@@ -125,8 +125,10 @@ class Run:
     lesson: Lesson
     stage_into: Callable[[Path], None]
     seed: str | None = None
+    builds: tuple[str, ...] = ("lesson", "checked", "plain")  # of which checks make use
     memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
     notes: dict[str, str] = field(default_factory=dict)  # what a check that passed has to say
+    tried: dict[str, list[str]] = field(default_factory=dict)  # what a check did, line by line
 
     def __post_init__(self):
         self.home = stage.workspace()
@@ -145,7 +147,7 @@ class Run:
         self.stage_into(lesson)
         self.lesson = stage.handed_in(self.lesson, lesson)
         self.seed = self.seed or self._digest(lesson)
-        for variant in build.EXTRA:
+        for variant in build.EXTRA.keys() & set(self.builds):
             shutil.copytree(lesson, self.sandbox.tree / variant, symlinks=True)
             build.stage_driver(self.lesson, self.sandbox.tree / variant)
         self.sandbox.hand_over()
@@ -168,16 +170,19 @@ class Run:
 
     @cached_property
     def _builds(self):
-        jobs = {"lesson": self._pool.submit(build.build_lesson, self.lesson, self.sandbox)}
-        if self.sandbox.level.name != "namespaces":
-            jobs["lesson"].result()  # one at a time where runs can see each other
-        for variant in ("checked", "plain"):
+        jobs = {}
+        for variant in self.builds:
             jobs[variant] = self._pool.submit(
-                build.build_driver, self.lesson, self.sandbox, variant
+                *((build.build_lesson, self.lesson, self.sandbox) if variant == "lesson" else
+                  (build.build_driver, self.lesson, self.sandbox, variant))
             )
             if self.sandbox.level.name != "namespaces":
-                jobs[variant].result()
+                jobs[variant].result()  # one at a time where runs can see each other
         return jobs
+
+    def start_builds(self) -> None:
+        """Before they are asked for, beside something else that takes time."""
+        assert self._builds
 
     def build(self, variant: str) -> build.Build:
         return self._builds[variant].result()

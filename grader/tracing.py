@@ -130,16 +130,16 @@ def strace_log(sandbox: Sandbox):
         os.unlink(name)
 
 
-def pinned() -> list[str]:
+def pinned(cpu: int | None = None) -> list[str]:
     """Keeps a command and all that it forks on one processor, where they wake each other
     faster."""
     cpus = sorted(os.sched_getaffinity(0))
-    return ["taskset", "-c", str(cpus[os.getpid() % len(cpus)])]
+    return ["taskset", "-c", str(cpus[os.getpid() % len(cpus)] if cpu is None else cpu)]
 
 
-def strace(log: Path, stacks: bool) -> list[str]:
+def strace(log: Path, stacks: bool, pin=()) -> list[str]:
     """The words in front of a command that is traced."""
-    words = [*pinned(), "strace", "-f", "-y", "-xx"]
+    words = [*(pin or pinned()), "strace", "-f", "-y", "-xx"]
     words += ["-s", str(STRING_MAX_BYTES), "--seccomp-bpf", "--decode-pids=pidns"]
     words += ["-e", f"trace={TRACED}", "-o", str(log)]
     return words + (["-k"] if stacks else [])
