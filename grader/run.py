@@ -22,6 +22,7 @@ READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
 HERE = "@here"  # in a script: the directory of the run, as an absolute path
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
+_FAULT = re.compile(r"! (\d+) (\w+) (\w+) (-?\d+) @(0x[0-9a-f]+) fd=(-?\d+)")
 _STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
@@ -39,6 +40,7 @@ class Fault:
     what: str  # short, zero, errno
     value: int
     address: int
+    fd: int  # of a sync: for which descriptor
 
 
 @dataclass(frozen=True)
@@ -322,9 +324,11 @@ def parse_replies(marks: bytes) -> dict[int, Reply]:
     replies, faults = {}, {}
     for line in marks.decode(errors="replace").splitlines():
         words = line.split(" ")
-        if line.startswith("! ") and len(words) == 7:
-            fault = Fault(words[2], words[3], int(words[4]), int(words[5][1:], 16))
-            faults.setdefault(int(words[1]), []).append(fault)
+        met = _FAULT.fullmatch(line)  # the last line of a program that was ended may be cut
+        if met:
+            number, call, what, value, address, fd = met.groups()
+            fault = Fault(call, what, int(value), int(address, 16), int(fd))
+            faults.setdefault(int(number), []).append(fault)
         elif line.startswith("< ") and len(words) >= 3 and words[1].isdigit():
             pairs = tuple(tuple(word.split("=", 1)) for word in words[3:] if "=" in word)
             number = int(words[1])

@@ -38,7 +38,7 @@ MISSING = {
 
 def trace(
     run: Run, script: Script, *, files=None, promises=None, append_only=(), must_sync_in=(),
-    syncs_at_most=None, in_one_step=(), rests_on=None, changes_nothing=(),
+    syncs_at_most=None, in_one_step=(), always_there=(), rests_on=None, changes_nothing=(),
 ) -> tuple[Session, list[Finding]]:
     """Runs the script traced; the session, and what the rules of trace.ordering found.
 
@@ -49,7 +49,7 @@ def trace(
     rules = {
         "promises": {str(number): given for number, given in (promises or {}).items()},
         "append_only": append_only, "must_sync_in": must_sync_in, "sync_bound": syncs_at_most,
-        "in_one_step": in_one_step, "rests_on": rests_on,
+        "in_one_step": in_one_step, "always_there": always_there, "rests_on": rests_on,
         "changes_nothing": list(map(str, changes_nothing)),
     }
     session, replayed, found = _judge(run, script, files, rules, stacks=False)
