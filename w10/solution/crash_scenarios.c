@@ -380,8 +380,8 @@ static void add_large(char key, size_t len)
     written.pieces[written.count - 1].record.value = copy + 17;
 }
 
-/* Where nothing happened, at sizes at which a buffer or a block may end. */
-static void leave_it_alone(void)
+/* Logs that end where a block does, and behind any buffer. */
+static void end_where_a_buffer_does(void)
 {
     begin("a log of one block");
     write_log(2);
@@ -428,11 +428,11 @@ int main(void)
 {
 //> main
     run("no log at all", make_no_log);
-    run("nothing happened", leave_it_alone);
     run("torn", tear_at_every_byte);
     run("zeros for data", lose_the_data);
     run("a bit flipped", flip_a_bit_of_every_byte);
     run("a record behind a bad one", put_a_record_behind_a_bad_one);
+    run("blocks and buffers", end_where_a_buffer_does);
     unlink(LOG);
     printf("every scenario holds\n");
     return RECOVERY_IS_RIGHT;
