@@ -203,7 +203,7 @@ class Trials:
         self._build(["gcc", *flags, *parts, "-pthread", "-o", name])
         return self.bench.tree / name
 
-    def _try(self, solution: Solution, checked=False, seconds=SECONDS) -> Trial | None:
+    def _try(self, solution: Solution, checked=False) -> Trial | None:
         """Links and runs; None once a trial was stopped by the clock: one is enough."""
         if self._stuck:
             return None
@@ -214,8 +214,9 @@ class Trials:
         (sandbox.tree / "empty").mkdir()
         sandbox.hand_over()
         done = sandbox.run(
-            [f"{sandbox.inside}/{self.program.stem}"], cwd="empty", seconds=seconds,
-            memory=not checked, env={"ASAN_OPTIONS": "detect_leaks=0"},
+            [f"{sandbox.inside}/{self.program.stem}"], cwd="empty",
+            seconds=2 * SECONDS if checked else SECONDS, memory=not checked,
+            env={"ASAN_OPTIONS": "detect_leaks=0"},
         )
         stage.remove(home)
         self._stuck = self._stuck or done.stopped == "time"
@@ -232,12 +233,12 @@ class Trials:
             self.run.memo["trials"][kind] = [trial for trial in tried if trial]
         return self.run.memo["trials"][kind]
 
-    def checked(self) -> Finding | None:
+    def checked(self) -> list[Finding]:
         """What the sanitizers say of the test itself, on the reference."""
-        reference = solutions(self.lesson, "right")[0]
-        trial = self._try(reference, checked=True, seconds=2 * SECONDS)
+        trial = self._try(solutions(self.lesson, "right")[0], checked=True)
         text = trial.done.stderr.decode(errors="replace") if trial else ""
-        return sanitizer_finding(text, "the test")
+        found = sanitizer_finding(text, "the test")
+        return [found] if found else []
 
 
 def _folder(path: Path) -> Path:

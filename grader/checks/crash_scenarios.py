@@ -20,14 +20,12 @@ def passes_every_right_recovery(run: Run):
     its memory, AddressSanitizer's eyes included.
     """
     tried = trials(run)
-    for trial in [t for t in tried.of("right") if not t.passed][:SHOWN]:
-        yield _refused(trial)
-    for trial in tried.of("unwritten"):
+    refused = [trial for trial in tried.of("right") if not trial.passed]
+    yield from map(_refused, refused[:SHOWN])
+    for trial in [] if refused else tried.of("unwritten"):
         if trial.passed:
             yield Finding("R602", f"it passes a recovery that {trial.solution.does}", FILE)
-    broken = tried.checked()
-    if broken:
-        yield broken
+    yield from tried.checked()
 
 
 def _refused(trial: Trial) -> Finding:
