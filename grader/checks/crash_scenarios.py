@@ -117,7 +117,7 @@ def catches_a_log_from_nothing(run: Run):
 
 @check("passes-every-right-recovery")
 def names_the_scenario(run: Run):
-    """When it finds fault it names the scenario, in a line that begins with FAILED.
+    """It names the scenario that failed, in a line that begins with FAILED.
 
     Not the same line for every fault: it is all that somebody has who must mend
     the recovery.

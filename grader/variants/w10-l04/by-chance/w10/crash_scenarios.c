@@ -1,5 +1,5 @@
 /*
- * Crash scenarios drawn at random, with a small recovery of its own as the judge.
+ * Crash scenarios drawn at random, judged by a small recovery of its own.
  * SPDX-License-Identifier: MIT
  *
  * The judge holds the whole log in memory and knows no better than the rule:
@@ -115,7 +115,7 @@ static void lose(int round, const char *kind, const char *why)
     exit(RECOVERY_IS_WRONG);
 }
 
-/* Recovers log_bytes, which stands in the file, and leaves what must be left. */
+/* Recovers log_bytes, which stands in the file; leaves what must be left. */
 static void hold(int round, const char *kind)
 {
     struct judgement want = judge();

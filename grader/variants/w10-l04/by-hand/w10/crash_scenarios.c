@@ -24,7 +24,7 @@
 /* Where the records end that start() writes. */
 static const long ENDS[] = { 0, 21, 48, 69, 88, 103 };
 
-/* The zeros with which each of them ends: whether these are lost, none can say. */
+/* The zeros with which each ends: whether these are lost, none can say. */
 static const long ZEROS[] = { 1, 1, 1, 4, 3 };
 
 static const char *name; /* of the log: another one for each scenario */
