@@ -1,5 +1,6 @@
 """The crash and the fault check of the log: every disk that a power loss could leave, tried."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -18,6 +19,7 @@ LARGE = (SET, b"large", b"\xa5" * 4200)
 MORE = (SET, b"after", b"all")
 NEXT = (SET, b"and", b"on")
 NEW = (*FOUR, LARGE, MORE)
+NEVER = 1 << 62  # a position behind all others
 TORN = encode(SET, b"torn", b"tail")[:-5]
 
 
@@ -108,18 +110,17 @@ def survives_every_fault(run: Run):
         sites = faults.sites(run, session)
         scenarios += faults.failing(session, _then(run), sites)
         tally.lines.append(faults.plan(sites))
-    wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
-    yield from islice(wrong, 1)
-    yield from survive(run, _server(run), log.SUBJECT, scenarios, tally)
+    traced = trace(run, scenarios)
+    yield from islice(faults.leaks(run, traced), 1)
+    yield from islice((found for one in traced for found in _goes_on(run, one)), 1)
+    yield from survive(run, _server(run), log.SUBJECT, scenarios, tally, faults.PROFILES)
     run.notes["survives-every-fault"] = tally.sum
 
 
-def _stops(run: Run, traced):
-    if faults.leaks(traced) > 0:
-        message = f"{traced.scenario.name}: a descriptor stays open"
-        yield run.at_function(Finding("F109", message), traced.scenario.calls[3][0])
+def _goes_on(run: Run, traced) -> Iterator[Finding]:
+    """What returns 0 after a failure, before the log is opened again."""
     failed = None
-    for done in traced.done_at(1 << 62)[len(traced.scenario.history):]:
+    for done in traced.done_at(NEVER)[len(traced.scenario.history):]:
         if done.call[0] in ("wal_open", "wal_recover"):
             failed = None
         elif failed and done.ok:

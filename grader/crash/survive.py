@@ -9,7 +9,7 @@ could leave then are recovered in the same way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .. import tracing
 from ..errors import CannotJudge
@@ -101,22 +101,24 @@ class Tally:
 
 
 def survive(
-    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], tally: Tally
+    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], tally: Tally,
+    profiles: tuple[str, ...] = PROFILES,
 ) -> Iterator[Finding]:
     """The smallest counterexample, if there is one; what was tried goes into `tally`.
+    Every disk that is possible under one profile is under those behind it.
 
     Where the server runs the reference's recovery, that is not crashed: it is not what is
     judged.
     """
     traced = trace(run, scenarios)
     changed: dict[tuple[str, ...], Changed] = {}
-    for profile in PROFILES:
+    for profile in profiles:
         broken, explored = _explore(server, subject, traced, profile, changed)
         for number, worst in broken.items():
             yield counterexample(run, server, subject, traced[number].scenario, profile, worst)
             return
         tally.take(profile, scenarios, explored)
-    if server.sandbox is run.sandbox:
+    if changed and server.sandbox is run.sandbox:
         yield from _crash_recovery(run, server, subject, list(changed.values()), tally)
 
 
@@ -178,7 +180,11 @@ def trace(run: Run, scenarios: list[Scenario], stacks: bool = False) -> list[Tra
     script, files, numbers = Script(), {}, []
     for i, scenario in enumerate(scenarios):
         start = script.call("cd", f"@here/{i}")
-        numbers.append((start, {script.call(*call): call for call in scenario.calls}))
+        calls = {}
+        for call in scenario.calls:
+            before = calls.get(len(script.lines))
+            calls[script.call(*call)] = before if call[0] == "again" else call
+        numbers.append((start, calls))
         files[f"{i}/"] = b""
         files |= {f"{i}/{unquoted(name)}": data for name, data in scenario.files.items()}
     session, replayed = tracing.replayed_run(run, script, files, stacks)
@@ -237,9 +243,21 @@ def counterexample(
     excerpt = tuple(verdict.page(run, traced[0].trace, traced[0].ops, profile, worst.tried))
     finding = Finding(worst.promise.code, message, excerpt=excerpt)
     if worst.promise.code.startswith("R") and server.sandbox is run.sandbox:
-        return run.at_function(finding, subject.recovering)
+        return run.at_function(finding, worst.promise.at or subject.recovering)
+    met = _at_failure(run, traced[0], worst.tried.point)
+    if met:
+        return replace(finding, file=met[0], line=met[1])
     done = traced[0].done_at(worst.tried.point)
     last = next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
     return verdict.at_lost_call(
         run, traced[0].ops, profile, worst.tried, finding, subject.promising, last
     )
+
+
+def _at_failure(run: Run, traced: Traced, point: int) -> tuple[str, int] | None:
+    """Where the student's program made the call that was made to fail, if one was."""
+    for op in traced.trace.ops:
+        is_failure = isinstance(op, Mark) and op.text.startswith("! ") and " kill " not in op.text
+        if is_failure and op.call.entered <= point:
+            return next((place for _, place in tracing.student_stack(run, op.call)), None)
+    return None

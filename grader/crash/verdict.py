@@ -41,15 +41,16 @@ def at_lost_call(run: Run, ops_file: OpsFile, profile: str, tried: Tried, findin
                  promising: tuple[str, ...], last: str) -> Finding:
     """Points at the first call that the disk did not get, in the function that
     promised if that made it; where the disk got all of them, at the last, which did the
-    harm. Where it was not the student's call, it is the `last` function that returned
-    which should have made it good."""
+    harm, or at the line of a main() that brought it about. Where it was not the student's
+    call, it is the `last` function that returned which should have made it good."""
     _, fates = _fates(run, ops_file, profile, tried)
     made = [op for op in ops_file.calls.values() if op.call.entered <= tried.point]
     missing = [op for op in made if fates.get(op.call.entered) in ("lost", "torn")]
     harmful = [op for op in made if fates.get(op.call.entered) == "persisted"][-1:]
     for op in missing or harmful:
         stack = student_stack(run, op.call)
-        places = [place for symbol, place in stack if symbol in promising and missing]
+        blamed = promising if missing else {"main"} & set(promising)
+        places = [place for symbol, place in stack if symbol in blamed]
         places += [place for _, place in stack]
         if places:
             return Finding(finding.code, finding.message, *places[0], finding.excerpt)

@@ -551,6 +551,44 @@ def test_the_oracle_finds_the_same_states_where_calls_overlap(lines, waits):
     assert set(found) == expected
 
 
+SEEN = r"""
+#include <stdio.h>
+#include "digest.h"
+
+int main(void)
+{
+    struct seen seen = { .room_max = 1024 };
+    size_t wrong = 0, said = 0;
+
+    for (uint64_t i = 1; i <= 100000; i++) {
+        struct digest d = digest_number(DIGEST_START, i);
+        int fresh = seen_add(&seen, d), again = seen_add(&seen, d);
+
+        wrong += (size_t)(!fresh || (again && i <= 768));
+        said += (size_t)(fresh + again);
+    }
+    printf("%zu wrong, %zu slots, %d all counted\n", wrong, seen.room, seen.forgotten + seen.count == said);
+}
+"""
+
+
+def test_a_set_that_is_full_takes_no_new_digest_for_an_old_one(tmp_path):
+    (tmp_path / "seen.c").write_text(SEEN)
+    sources = [tmp_path / "seen.c", *(lab.SOURCES / name for name in ("digest.c", "own.c", "ops.c"))]
+    program = lab.build(tmp_path / "seen", sources, [f"-I{lab.SOURCES}"])
+    assert subprocess.check_output([program]) == b"0 wrong, 1024 slots, 1 all counted\n"
+
+
+def test_count_is_the_sum_of_states():
+    text = ops_file("write 2 0 x61", "ack a", "ack b", before=OLD)
+    assert run("count", ops=text).stdout == run("states", ops=text).stdout.splitlines(True)[-1]
+
+
+def test_a_terabyte_that_nobody_wrote_costs_nothing():
+    done = run("states", ops=ops_file("resize 2 4000000000000", "write 2 0 x61", "resize 2 0", before=EMPTY))
+    assert done.returncode == 0 and b" 4000000000000 " in done.stdout
+
+
 # The reader.
 
 GOOD = ops_file("create 1 a%20 3 file", "@2 - op write 3 0 x00ff dsync", "ack a b", before=OLD)
