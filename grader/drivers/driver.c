@@ -33,6 +33,7 @@ static void to_marks(const char *text, size_t len);
 long driver_call;
 void (*driver_sink)(const char *text, size_t len) = to_marks;
 void (*driver_input)(char *input) = driver_run;
+void (*driver_warm_up)(void);
 static const struct call *tables[TABLES_MAX];
 static char *line_buf; /* the report of the call that runs */
 static size_t line_len, line_room;
@@ -393,6 +394,23 @@ char **driver_keep(char **words)
     return kept;
 }
 
+/* again: makes the call before it once more if it failed. */
+static void repeat_or_make(long number, char **words)
+{
+    static char **last;
+    int is_again = words[0] && strcmp(words[0], "again") == 0;
+
+    if (is_again && !failed) {
+        driver_say("< %ld again\n", number);
+    } else if (is_again) {
+        driver_make_call(number, driver_keep(last));
+    } else {
+        free(last);
+        last = driver_keep(words);
+        driver_make_call(number, words);
+    }
+}
+
 static void run_line(char *line)
 {
     char *words[WORDS_MAX + 1] = { NULL };
@@ -405,7 +423,7 @@ static void run_line(char *line)
     int is_behind = passed_over && n > 0 && strcmp(words[0], passed_over) == 0;
     if (passed_over && !is_behind)
         return;
-    driver_make_call(number, words);
+    repeat_or_make(number, words);
     if (is_behind)
         passed_over = NULL;
 }

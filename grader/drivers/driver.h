@@ -75,6 +75,11 @@ extern void (*driver_sink)(const char *text, size_t len);
  * it in a constructor. */
 extern void (*driver_input)(char *input);
 
+/* What a server does once, before its first child: libraries of the lesson's make
+ * ready here what each child would else make ready for itself. Nothing of the
+ * student's is called. */
+extern void (*driver_warm_up)(void);
+
 /* Makes the calls of a script, which it takes apart. */
 void driver_run(char *script);
 
