@@ -22,6 +22,7 @@ READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
 HERE = "@here"  # in a script: the directory of the run, as an absolute path
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
+_RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])")
 _STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
@@ -143,7 +144,7 @@ class Run:
         self.stage_into(lesson)
         self.lesson = stage.handed_in(self.lesson, lesson)
         self.seed = self.seed or self._digest(lesson)
-        for variant in build.EXTRA:
+        for variant in build.variants(self.lesson):
             shutil.copytree(lesson, self.sandbox.tree / variant, symlinks=True)
             build.stage_driver(self.lesson, self.sandbox.tree / variant)
         self.sandbox.hand_over()
@@ -169,7 +170,7 @@ class Run:
         jobs = {"lesson": self._pool.submit(build.build_lesson, self.lesson, self.sandbox)}
         if self.sandbox.level.name != "namespaces":
             jobs["lesson"].result()  # one at a time where runs can see each other
-        for variant in ("checked", "plain"):
+        for variant in build.variants(self.lesson):
             jobs[variant] = self._pool.submit(
                 build.build_driver, self.lesson, self.sandbox, variant
             )
@@ -230,10 +231,11 @@ class Run:
         here = f"{self.sandbox.inside}/{folder.name}"
         text = script.text().replace(HERE.encode(), here.encode())
         done = self.sandbox.run(
-            [f"{self.sandbox.inside}/{variant}/driver"],
+            build.program(self.sandbox.inside, variant),
             cwd=folder.name, stdin=text, seconds=seconds, marks=True,
-            memory=variant != "checked", outside=outside,
-            env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0"},
+            memory=variant == "plain", outside=outside,
+            env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0",
+                 "TSAN_OPTIONS": "halt_on_error=1"},
         )
         if not done.marks and not done.stopped and outside:
             error = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
@@ -249,6 +251,9 @@ class Run:
         number, name = (int(begun[-1][0]), begun[-1][1].decode()) if begun else (0, "main")
         what = f"{name}() in call {number}"
         text = done.stderr.decode(errors="replace")
+        race = _RACE.search(text)
+        if race:
+            return self._race(race[1], text)
         if done.stopped:
             return self.at_function(build.stopped_finding(done, what), name)
         report = _SANITIZER.search(text)
@@ -264,6 +269,15 @@ class Run:
         return self.at_function(
             Finding("S106", f"{what} ended the program with status {done.status}"), name
         )
+
+    def _race(self, kind: str, text: str) -> Finding:
+        """What ThreadSanitizer reported, at the access that it names first."""
+        places = _STUDENTS.findall(text)
+        if not places:
+            raise GraderError(f"ThreadSanitizer: {kind}: {text.strip()[:300]}")
+        access = re.findall(r"^  (\w.*?) at 0x\w+ by (.*?)( \(.*)?:$", text, re.M)
+        excerpt = tuple(f"{what} by {who}" for what, who, _ in access[:2])
+        return Finding("S107", f"ThreadSanitizer: {kind}", places[0][0], int(places[0][1]), excerpt)
 
     # Where in the student's files something is.
 

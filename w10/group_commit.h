@@ -68,7 +68,8 @@ struct wal_group {
 
 /*
  * Opens the log at `path`, makes an empty one (mode 0644) if there is none, as
- * wal_open() does. A log that was there has been recovered before.
+ * wal_open() does. A log that was there ends with a whole batch: recover it
+ * first.
  *
  * Durable on 0: the name `path` and all that stands in the log. A process that
  * was killed may have left what only the page cache holds, and the first mark

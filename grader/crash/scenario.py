@@ -14,7 +14,7 @@ from .explore import Tried, finding_of_end
 
 # Calls of the driver, of which nobody promises anything.
 OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
-           "fault", "meanwhile", "clear", "stop", "resume"}
+           "fault", "meanwhile", "clear", "stop", "resume", "together", "apart", "pause"}
 ON_DISK, AFTER = "on the disk", "after recovery"
 
 

@@ -30,12 +30,15 @@ enum {
 
 static void to_marks(const char *text, size_t len);
 
-long driver_call;
+_Thread_local long driver_call;
+_Atomic long driver_last_call;
+int (*driver_take)(long number, char **words);
 void (*driver_sink)(const char *text, size_t len) = to_marks;
 void (*driver_input)(char *input) = driver_run;
 static const struct call *tables[TABLES_MAX];
-static char *line_buf; /* the report of the call that runs */
-static size_t line_len, line_room;
+/* The report of the call that runs. */
+static _Thread_local char *line_buf;
+static _Thread_local size_t line_len, line_room;
 
 void driver_add_calls(const struct call *calls)
 {
@@ -230,7 +233,8 @@ static void call_cd(char **args)
 
 /* The word down to which lines are passed over, or NULL. */
 static const char *passed_over;
-static int failed; /* the last call that returned something returned an error */
+/* The last call that returned something returned an error. */
+static _Thread_local int failed;
 
 /* begin: another process makes the calls down to `end`; it may be killed. */
 static void call_begin(char **args)
@@ -367,6 +371,7 @@ __attribute__((noinline)) static void soil_the_stack(void)
 void driver_make_call(long number, char **words)
 {
     driver_call = number;
+    driver_last_call = number;
     if (!words[0])
         driver_fail("no call");
     const struct call *call = find_call(words[0]);
@@ -402,6 +407,8 @@ static void run_line(char *line)
 
     while (n < WORDS_MAX && (words[n] = strtok_r(NULL, " ", &save)))
         n++;
+    if (driver_take && driver_take(number, words))
+        return;
     int is_behind = passed_over && n > 0 && strcmp(words[0], passed_over) == 0;
     if (passed_over && !is_behind)
         return;
