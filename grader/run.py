@@ -23,6 +23,9 @@ ENOSYS = "-38"
 HERE = "@here"  # in a script: the directory of the run, as an absolute path
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
 _RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])")
+_ACCESS = re.compile(
+    r"^  (\w[^\n]*?) at 0x\w+ by (?:main )?thread[^\n]*?(\(mutexes[^\n]*)?:\n((?:    #[^\n]*\n)+)", re.M
+)
 _STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
@@ -271,13 +274,18 @@ class Run:
         )
 
     def _race(self, kind: str, text: str) -> Finding:
-        """What ThreadSanitizer reported, at the access that it names first."""
-        places = _STUDENTS.findall(text)
+        """What ThreadSanitizer reported: at the access that held no lock, or else at the
+        later one."""
+        accesses = [(found[0], found[1], _STUDENTS.search(found[2])) for found in _ACCESS.findall(text)]
+        places = [where for _, locks, where in accesses if where and not locks]
+        places += [where for _, _, where in accesses if where]
         if not places:
             raise GraderError(f"ThreadSanitizer: {kind}: {text.strip()[:300]}")
-        access = re.findall(r"^  (\w.*?) at 0x\w+ by (.*?)( \(.*)?:$", text, re.M)
-        excerpt = tuple(f"{what} by {who}" for what, who, _ in access[:2])
-        return Finding("S107", f"ThreadSanitizer: {kind}", places[0][0], int(places[0][1]), excerpt)
+        excerpt = tuple(
+            f"{what}, {'with' if locks else 'without'} a lock{f': {where[1]}:{where[2]}' if where else ''}"
+            for what, locks, where in accesses[:2]
+        )
+        return Finding("S107", f"ThreadSanitizer: {kind}", places[0][1], int(places[0][2]), excerpt)
 
     # Where in the student's files something is.
 

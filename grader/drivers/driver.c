@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -305,11 +306,17 @@ static void call_limit(char **args)
 /* fds: how many descriptors are open. */
 static void call_fds(char **args)
 {
+    struct pollfd fds[DRIVER_MARKS_FD];
     int open_fds = 0;
 
     (void)args;
     for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
-        open_fds += syscall(SYS_fcntl, fd, F_GETFD) >= 0;
+        fds[fd] = (struct pollfd){ .fd = fd };
+    /* One call, which no trace shows: it marks those that are not open. */
+    if (poll(fds, DRIVER_MARKS_FD, 0) < 0)
+        driver_fail("cannot poll");
+    for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
+        open_fds += !(fds[fd].revents & POLLNVAL);
     reply(" open=%d", open_fds);
 }
 
