@@ -329,7 +329,7 @@ def _drains(run: Run) -> tuple[bool, list[Finding]]:
     pauses = (("pause", slow // 4, f"@{thread}") for thread in (1, 2, 3))
     closing = ("pause", slow * 5 // 8, "@4"), (*CLOSE, "@4")
     script, calls = _script(
-        ("fds",), OPEN, ("fault", "sync", 1, "delay", slow), begin, *pauses, *commits, *closing, end,
+        ("fds",), OPEN, *(("fault", kind, 1, "delay", slow) for kind in ("sync", "write")), begin, *pauses, *commits, *closing, end,
         ("clear",), commit(NEXT), ("fds",),
     )
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
@@ -410,10 +410,9 @@ def _killed(run: Run) -> list:
     """The next process recovers first; or it opens the log as it is, where that was
     killed at its last sync but one: all of the last batch stands in the page cache."""
     then = OPEN, commit(THIRD), CLOSE
-    sites = faults.sites(run, _session())
-    synced = [site for site in sites if site.is_sync]
-    return faults.killed(_session(), (group.RECOVER, *then), sites) + \
-        faults.killed(_session(LARGE), then, synced[-2:-1])
+    synced = [site for site in faults.sites(run, _session(LARGE)) if site.is_sync]
+    return faults.killed(_session(LARGE), then, synced[-2:-1]) + \
+        faults.killed(_session(), (group.RECOVER, *then), faults.sites(run, _session()))
 
 
 @check("holds-every-record-committed")

@@ -113,6 +113,15 @@ static int join(struct wal_group *group, const struct wal_record *record)
     }
 }
 
+/* Returns when batch `mine` is durable or never will be. A loop, not an if: the
+ * flush that has ended may have been of the batch before. */
+static int await(struct wal_group *group, uint64_t mine)
+{
+    while (group->durable < mine && !group->log.error)
+        lead_or_wait(group);
+    return group->durable < mine ? group->log.error : 0;
+}
+
 //< includes
 int wal_group_open(struct wal_group *group, const char *path)
 {
@@ -152,14 +161,8 @@ int wal_group_commit(struct wal_group *group, const struct wal_record *record)
 //> wal_group_commit
     pthread_mutex_lock(&group->lock);
     int err = join(group, record);
-    uint64_t mine = group->number;
-
-    /* A loop, not an if: whoever wakes up looks whether it was for this batch. */
-    while (!err && group->durable < mine) {
-        lead_or_wait(group);
-        if (group->durable < mine)
-            err = group->log.error;
-    }
+    if (!err)
+        err = await(group, group->number);
     pthread_mutex_unlock(&group->lock);
     return err;
 //< wal_group_commit
