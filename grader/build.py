@@ -5,7 +5,8 @@
     checked   the same with AddressSanitizer and UBSan: for behaviour
     raced     the same with ThreadSanitizer, for lessons with threads
     crash     the same objects, static, with the fork server of the crash lab; built
-              only where a check asks for it
+              only where a check asks for it. Where a library has no static form
+              (Fedora and Arch ship no libcrypto.a), dynamic: a fork costs more then
 
 Each has a copy of the tree for itself, so that object files never mix.
 """
@@ -35,10 +36,18 @@ EXTRA = {
 CRASH = "crash"
 # ThreadSanitizer wants its addresses where they are without randomisation.
 _AS_LINKED = 'setarch -R true 2>&- && exec setarch -R "$0" "$@"; exec "$0" "$@"'
+# How each is linked; where a library is not there in that form, the next way is tried.
+LINKED = {
+    "plain": (["-fPIE", "-pie"],),
+    "checked": (["-fPIE", "-pie"],),
+    "raced": (["-fPIE", "-pie"],),
+    CRASH: (["-static"], ["-no-pie", "-Wl,-z,now"]),  # names resolved before the first fork
+}
 BUILD_SECONDS = 60
 
 _DIAGNOSTIC = re.compile(r"(\S+?):(\d+):(?:\d+:)? (fatal error|error|warning): (.*)")
 _UNDEFINED = re.compile(r"undefined reference to [`'](\w+)'")
+_NO_LIBRARY = re.compile(r"cannot find -l|have you installed the static version")
 _REFERRED = re.compile(r"(w\d\d/\S+?):(\d+): undefined reference")
 
 
@@ -64,9 +73,9 @@ def listed_commands(lesson: Lesson) -> list[str]:
     return [command for block in blocks for command in commands(block.text)]
 
 
-def variants(lesson: Lesson) -> list[str]:
-    """What is built beside the lesson's own, of the names in EXTRA."""
-    return [name for name in EXTRA if name != "raced" or "threads" in lesson.driver]
+def variants(lesson: Lesson) -> tuple[str, ...]:
+    """The builds that the checks of a lesson have in common."""
+    return ("lesson", "checked", "plain", *["raced"] * ("threads" in lesson.driver))
 
 
 def program(inside: str, variant: str) -> list[str]:
@@ -96,13 +105,17 @@ def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:
 
 def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
     """Builds /work/VARIANT/driver from the lesson's commands and our driver."""
-    script = "set -e\n" + "\n".join(map(shlex.join, _driver_commands(lesson, variant)))
-    done = sandbox.run(
-        ["sh", "-c", script], cwd=variant, seconds=BUILD_SECONDS, memory=False
-    )
-    if done.ok:
-        return Build(())
-    text = done.stderr.decode(errors="replace")
+    for linked in LINKED[variant]:
+        words = _driver_commands(lesson, variant, linked)
+        script = "set -e\n" + "\n".join(map(shlex.join, words))
+        done = sandbox.run(
+            ["sh", "-c", script], cwd=variant, seconds=BUILD_SECONDS, memory=False
+        )
+        text = done.stderr.decode(errors="replace")
+        if done.ok:
+            return Build(())
+        if not _NO_LIBRARY.search(text):
+            break
     undefined = sorted(set(_UNDEFINED.findall(text)))
     if undefined:
         return Build(tuple(
@@ -141,7 +154,7 @@ def stage_crash_driver(lesson: Lesson, tree: Path) -> None:
         shutil.copyfile(lab.SOURCES / name, dest / "crashlab" / name)
 
 
-def _driver_commands(lesson: Lesson, variant: str) -> list[list[str]]:
+def _driver_commands(lesson: Lesson, variant: str, linked: list[str]) -> list[list[str]]:
     crash = variant == CRASH
     names = ["driver", "faults", *(f"{t}_calls" for t in lesson.driver), *["states"] * crash]
     flags = ["-g"] if crash else EXTRA[variant]
@@ -154,8 +167,7 @@ def _driver_commands(lesson: Lesson, variant: str) -> list[list[str]]:
     at = last.index("-o")
     # The objects come first: what the lesson's command ends with are libraries.
     result.append([
-        last[0], *(["-static"] if crash else ["-fPIE", "-pie"]), *flags,
-        *objects, *[".driver/serve.o"] * crash,
+        last[0], *linked, *flags, *objects, *[".driver/serve.o"] * crash,
         *last[1:at], *last[at + 2 :], *wraps, "-o", "driver",
     ])
     return result

@@ -7,7 +7,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import audit, course, doctor, findings, report, result, sandbox, stage, steady, text
+from . import (
+    audit, course, doctor, findings, program, report, result, sandbox, stage, steady, text,
+)
 from .demo import demo, write_readme
 from .errors import GraderError, UsageError
 from .grade import grade
@@ -39,6 +41,15 @@ def _parser() -> argparse.ArgumentParser:
     proof.add_argument("lesson", metavar="LESSON")
     proof.add_argument("--paste", type=Path, metavar="FILE",
                        help="look in this text instead; it earns no points")
+    own = add("trace", "Run any program and say what it promised too early.", _trace)
+    own.description += (
+        " Every line that it prints is taken for a promise: what it changed until then is durable."
+    )
+    own.add_argument("--in", dest="directory", type=Path, default=Path("."), metavar="DIR",
+                     help="where it runs, and what is looked at (default: here)")
+    own.add_argument("--ops", type=Path, metavar="FILE",
+                     help="write what it did for build/crashlab, which works out every disk")
+    own.add_argument("argv", nargs="+", metavar="COMMAND", help="the program and its arguments")
     add("explain", "Explain a finding.", _explain).add_argument("code", metavar="CODE")
     add("doctor", "Say what this machine lacks and how to mend it.", _doctor)
     one = add("audit", "Grade the grader: known-bad and odd but right solutions.", _audit)
@@ -105,6 +116,20 @@ def _grade(args) -> int:
 
 def _prove(args) -> int:
     return 0 if prove(course.find(args.lesson), course.ROOT, args.paste) else 1
+
+
+def _trace(args) -> int:
+    if not args.directory.is_dir():
+        raise UsageError(f"--in: {args.directory} is not a directory")
+    directory = args.directory.resolve()
+    traced = program.run(args.argv, directory)
+    if args.ops:
+        args.ops.write_text(traced.ops.text)
+    for found in traced.violations:
+        print("\n".join(program.said(found, directory)), file=sys.stderr)
+    if traced.status:
+        print(f"{args.argv[0]} ended with {traced.status}", file=sys.stderr)
+    return 1 if traced.violations or traced.status else 0
 
 
 def _audit(args) -> int:

@@ -44,6 +44,7 @@ class Lesson:
     xp: int
     needs: tuple[str, ...]
     files: tuple[str, ...]
+    borrows: tuple[str, ...]  # those of them that earlier lessons have the student write
     proof: dict
     driver: tuple[str, ...]
     checks: dict[str, int]
@@ -153,8 +154,8 @@ def load_lesson(path: Path) -> Lesson:
         raise UsageError(f"{_shown(path)}: {error}") from None
     data, body, lines = _front_matter(path, text)
     del data["kind"]
-    for key in ("needs", "files", "driver"):
-        data[key] = tuple(data[key])
+    for key in ("needs", "files", "borrows", "driver"):
+        data[key] = tuple(data.get(key, ()))
     return Lesson(path=path, blocks=_blocks(path, body, lines), **data)
 
 

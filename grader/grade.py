@@ -19,6 +19,7 @@ class _Gatherer:
     def __init__(self):
         self.checks: dict[str, dict] = {}
         self.seeds: dict[str, str] = {}
+        self.replaced: dict[str, tuple[str, ...]] = {}
         self.usage: str | None = None
         self.trouble: list[str] = []
 
@@ -28,8 +29,8 @@ class _Gatherer:
             self.usage = properties[plugin.USAGE]
         elif plugin.PROPERTY in properties:
             data = json.loads(properties[plugin.PROPERTY])
-            lesson, seed = data.pop("lesson"), data.pop("seed")
-            self.seeds[lesson] = seed
+            lesson = data.pop("lesson")
+            self.seeds[lesson], self.replaced[lesson] = data.pop("seed"), tuple(data.pop("replaced"))
             self.checks.setdefault(lesson, {})[data["id"]] = check_from_json(data)
         elif report.failed:
             self.trouble.append(f"{report.nodeid}: {report.longreprtext.splitlines()[-1]}")
@@ -72,5 +73,5 @@ def _lesson(gatherer: _Gatherer, lesson: Lesson) -> LessonResult:
     checks = tuple(found[name] for name in lesson.checks)
     return LessonResult(
         lesson.id, lesson.title, gatherer.seeds[lesson.id], checks,
-        sum(check.seconds for check in checks),
+        sum(check.seconds for check in checks), gatherer.replaced[lesson.id],
     )

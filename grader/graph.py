@@ -45,15 +45,16 @@ class LessonGraph:
         needs = [name for name in check.needs if name in self.lesson.checks]
         waits = tuple(name for name in needs if self.result(name).status != result.PASSED)
         started = time.monotonic()
-        status, findings, detail = result.WAITING, (), ""
+        status, findings, detail, tried = result.WAITING, (), "", ()
         if not waits:
             status, findings, detail = self._judge(check)
+            tried = tuple(self.run.tried.get(check.id, ()))
         points = self.lesson.checks[check.id]
         return CheckResult(
             id=check.id, title=check.title, requirement=check.requirement, status=status,
             points=points if status == result.PASSED else 0, max_points=points,
             seconds=time.monotonic() - started, findings=findings, waits_for=waits,
-            detail=detail,
+            detail=detail, tried=tried,
         )
 
     def _judge(self, check: Check):

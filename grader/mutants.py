@@ -19,6 +19,7 @@ reference. It must get every point.
 """
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -53,12 +54,15 @@ def mutants() -> list[Mutant]:
 
 def _load(path: Path) -> Mutant:
     text = path.read_text(encoding="utf-8")
-    at = text.find("--- a/")
+    diff = re.search("^(--- a/|diff --git )", text, re.M)
     try:
+        if diff is None:
+            raise ValueError("no diff")
+        at = diff.start()
         head = yaml.safe_load(text[:at])
         unknown = set(head) - {"finding", "row", "line"}
-        if at < 0 or unknown:
-            raise ValueError(f"unknown: {unknown}" if unknown else "no diff")
+        if unknown:
+            raise ValueError(f"unknown: {unknown}")
         return Mutant(
             path, path.parent.name, head["finding"], head.get("row"), head.get("line"), text[at:]
         )

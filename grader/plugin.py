@@ -15,6 +15,7 @@ import pytest
 
 from . import report, result, stage
 from .course import ROOT, load_lesson
+from .earlier import WithEarlier
 from .errors import UsageError
 from .graph import LessonGraph
 
@@ -43,10 +44,8 @@ class LessonFile(pytest.File):
         try:
             lesson = load_lesson(self.path)
             root = Path(self.config.getoption("--graded-root"))
-            self.graph = LessonGraph(
-                lesson, lambda dest: stage.stage_submission(root, dest),
-                self.config.getoption("--grader-seed"),
-            )
+            self.staged = WithEarlier(lesson, lambda dest: stage.stage_submission(root, dest))
+            self.graph = LessonGraph(lesson, self.staged, self.config.getoption("--grader-seed"))
         except UsageError as error:
             raise self.CollectError(str(error)) from None
         for check_id in lesson.checks:
@@ -65,7 +64,8 @@ class CheckItem(pytest.Item):
         except UsageError as error:
             self.user_properties.append((USAGE, str(error)))
             raise
-        data = {**result.check_to_json(found), "lesson": graph.lesson.id, "seed": seed}
+        data = {**result.check_to_json(found), "lesson": graph.lesson.id, "seed": seed,
+                "replaced": list(map(str, self.parent.staged.replaced))}
         self.user_properties.append((PROPERTY, json.dumps(data)))
         if found.status == result.WAITING:
             pytest.skip(f"waits for: {', '.join(found.waits_for)}")

@@ -15,6 +15,7 @@ _WORDS = {
 def lesson_text(lesson: LessonResult) -> str:
     """A lesson's verdict: every check, and under those that failed what to look at."""
     lines = [f"{lesson.id}  {lesson.title}", ""]
+    lines += [line for said in lesson.replaced for line in _wrapped(said, 2)] + [""] * bool(lesson.replaced)
     for check in lesson.checks:
         lines += check_lines(check)
     lines += ["", f"  {lesson.points} of {lesson.max_points} points{_ending(lesson)}"]

@@ -44,6 +44,7 @@ class CheckResult:
     findings: tuple[Finding, ...] = ()
     waits_for: tuple[str, ...] = ()
     detail: str = ""  # why it cannot be judged, what went wrong in the grader, or how much was tried
+    tried: tuple[str, ...] = ()  # the scenarios, and the plan of the faults injected
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class LessonResult:
     seed: str
     checks: tuple[CheckResult, ...]
     seconds: float
+    replaced: tuple[str, ...] = ()  # what is the reference's, of an earlier lesson, and why
 
     @property
     def points(self) -> int:
@@ -103,7 +105,7 @@ def _lesson(lesson: LessonResult) -> dict:
     return {
         "id": lesson.id, "title": lesson.title, "seed": lesson.seed, "passed": lesson.passed,
         "points": lesson.points, "max_points": lesson.max_points,
-        "seconds": round(lesson.seconds, 3),
+        "seconds": round(lesson.seconds, 3), "replaced": list(lesson.replaced),
         "checks": [check_to_json(check) for check in lesson.checks],
     }
 
@@ -111,7 +113,7 @@ def _lesson(lesson: LessonResult) -> dict:
 def check_to_json(check: CheckResult) -> dict:
     data = asdict(check)
     data["seconds"] = round(check.seconds, 3)
-    data["waits_for"] = list(check.waits_for)
+    data["waits_for"], data["tried"] = list(check.waits_for), list(check.tried)
     data["findings"] = [{**f, "excerpt": list(f["excerpt"])} for f in data["findings"]]
     return data
 
@@ -119,4 +121,5 @@ def check_to_json(check: CheckResult) -> dict:
 def check_from_json(data: dict) -> CheckResult:
     """The way back, for results that another process of a parallel run sends."""
     findings = tuple(Finding(**{**f, "excerpt": tuple(f["excerpt"])}) for f in data["findings"])
-    return CheckResult(**{**data, "findings": findings, "waits_for": tuple(data["waits_for"])})
+    lists = {key: tuple(data[key]) for key in ("waits_for", "tried")}
+    return CheckResult(**{**data, **lists, "findings": findings})

@@ -26,6 +26,7 @@ _RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])"
 _ACCESS = re.compile(
     r"^  (\w[^\n]*?) at 0x\w+ by (?:main )?thread[^\n]*?(\(mutexes[^\n]*)?:\n((?:    #[^\n]*\n)+)", re.M
 )
+_FAULT = re.compile(r"! (\d+) (\w+) (\w+) (-?\d+) @(0x[0-9a-f]+) fd=(-?\d+)")
 _STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
@@ -43,6 +44,7 @@ class Fault:
     what: str  # short, zero, errno
     value: int
     address: int
+    fd: int  # of a sync: for which descriptor
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,13 @@ class Run:
     lesson: Lesson
     stage_into: Callable[[Path], None]
     seed: str | None = None
+    builds: tuple[str, ...] = ()  # of which checks make use; none named: all of the lesson's
     memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
     notes: dict[str, str] = field(default_factory=dict)  # what a check that passed has to say
+    tried: dict[str, list[str]] = field(default_factory=dict)  # what a check did, line by line
 
     def __post_init__(self):
+        self.builds = self.builds or build.variants(self.lesson)
         self.home = stage.workspace()
         self._count = 0
         self._pool = ThreadPoolExecutor(2)
@@ -147,7 +152,7 @@ class Run:
         self.stage_into(lesson)
         self.lesson = stage.handed_in(self.lesson, lesson)
         self.seed = self.seed or self._digest(lesson)
-        for variant in build.variants(self.lesson):
+        for variant in build.EXTRA.keys() & set(self.builds):
             shutil.copytree(lesson, self.sandbox.tree / variant, symlinks=True)
             build.stage_driver(self.lesson, self.sandbox.tree / variant)
         self.sandbox.hand_over()
@@ -170,16 +175,19 @@ class Run:
 
     @cached_property
     def _builds(self):
-        jobs = {"lesson": self._pool.submit(build.build_lesson, self.lesson, self.sandbox)}
-        if self.sandbox.level.name != "namespaces":
-            jobs["lesson"].result()  # one at a time where runs can see each other
-        for variant in build.variants(self.lesson):
+        jobs = {}
+        for variant in self.builds:
             jobs[variant] = self._pool.submit(
-                build.build_driver, self.lesson, self.sandbox, variant
+                *((build.build_lesson, self.lesson, self.sandbox) if variant == "lesson" else
+                  (build.build_driver, self.lesson, self.sandbox, variant))
             )
             if self.sandbox.level.name != "namespaces":
-                jobs[variant].result()
+                jobs[variant].result()  # one at a time where runs can see each other
         return jobs
+
+    def start_builds(self) -> None:
+        """Before they are asked for, beside something else that takes time."""
+        assert self._builds
 
     def build(self, variant: str) -> build.Build:
         return self._builds[variant].result()
@@ -339,9 +347,11 @@ def parse_replies(marks: bytes) -> dict[int, Reply]:
     replies, faults = {}, {}
     for line in marks.decode(errors="replace").splitlines():
         words = line.split(" ")
-        if line.startswith("! ") and len(words) == 7:
-            fault = Fault(words[2], words[3], int(words[4]), int(words[5][1:], 16))
-            faults.setdefault(int(words[1]), []).append(fault)
+        met = _FAULT.fullmatch(line)  # the last line of a program that was ended may be cut
+        if met:
+            number, call, what, value, address, fd = met.groups()
+            fault = Fault(call, what, int(value), int(address, 16), int(fd))
+            faults.setdefault(int(number), []).append(fault)
         elif line.startswith("< ") and len(words) >= 3 and words[1].isdigit():
             pairs = tuple(tuple(word.split("=", 1)) for word in words[3:] if "=" in word)
             number = int(words[1])

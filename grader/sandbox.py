@@ -345,8 +345,9 @@ class _Child:
         code = self.process.returncode
         # bubblewrap and sh report a signal as 128 + its number.
         number = -code if code < 0 else code - 128 if 128 < code < 160 else None
+        full = "disk" if number == signal.SIGXFSZ else None  # one file took all of it
         return Completed(
-            status=code if number is None else None, signal=number, stopped=self.stopped,
+            status=code if number is None else None, signal=number, stopped=self.stopped or full,
             stdout=bytes(self.got["stdout"]), stderr=bytes(self.got["stderr"]),
             marks=bytes(self.got["marks"]), marks_fd=self.marks_fd,
             seconds=time.monotonic() - self.started,

@@ -58,6 +58,15 @@ def stage_reference(dest: Path) -> None:
         _put(dest / skeleton_of(path).relative_to(ROOT), text.encode())
 
 
+def put_reference(dest: Path, name: str) -> None:
+    """Replaces one file of a staged tree by the reference's."""
+    week, _, base = name.partition("/")
+    solution = ROOT / week / "solution" / base
+    source = render_file(solution, "reference").encode() if solution.is_file() else (ROOT / name).read_bytes()
+    (dest / name).unlink(missing_ok=True)
+    _put(dest / name, source)
+
+
 def stage_submission(root: Path, dest: Path) -> None:
     """Copies a student's week directories over what the course gives.
 

@@ -38,7 +38,7 @@ MISSING = {
 
 def trace(
     run: Run, script: Script, *, files=None, promises=None, append_only=(), must_sync_in=(),
-    syncs_at_most=None, in_one_step=(), rests_on=None, changes_nothing=(),
+    syncs_at_most=None, in_one_step=(), always_there=(), rests_on=None, changes_nothing=(),
 ) -> tuple[Session, list[Finding]]:
     """Runs the script traced; the session, and what the rules of trace.ordering found.
 
@@ -49,7 +49,7 @@ def trace(
     rules = {
         "promises": {str(number): given for number, given in (promises or {}).items()},
         "append_only": append_only, "must_sync_in": must_sync_in, "sync_bound": syncs_at_most,
-        "in_one_step": in_one_step, "rests_on": rests_on,
+        "in_one_step": in_one_step, "always_there": always_there, "rests_on": rests_on,
         "changes_nothing": list(map(str, changes_nothing)),
     }
     session, replayed, found = _judge(run, script, files, rules, stacks=False)
@@ -130,16 +130,16 @@ def strace_log(sandbox: Sandbox):
         os.unlink(name)
 
 
-def pinned() -> list[str]:
+def pinned(cpu: int | None = None) -> list[str]:
     """Keeps a command and all that it forks on one processor, where they wake each other
     faster."""
     cpus = sorted(os.sched_getaffinity(0))
-    return ["taskset", "-c", str(cpus[os.getpid() % len(cpus)])]
+    return ["taskset", "-c", str(cpus[os.getpid() % len(cpus)] if cpu is None else cpu)]
 
 
-def strace(log: Path, stacks: bool) -> list[str]:
+def strace(log: Path, stacks: bool, pin=()) -> list[str]:
     """The words in front of a command that is traced."""
-    words = [*pinned(), "strace", "-f", "-y", "-xx"]
+    words = [*(pin or pinned()), "strace", "-f", "-y", "-xx"]
     words += ["-s", str(STRING_MAX_BYTES), "--seccomp-bpf", "--decode-pids=pidns"]
     words += ["-e", f"trace={TRACED}", "-o", str(log)]
     return words + (["-k"] if stacks else [])

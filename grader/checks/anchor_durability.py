@@ -49,7 +49,8 @@ def _kept(w):
     for i in range(2):
         names = (f"anchor_{i}.rec", f"anchor_{i}.cosig", "head")
         promises |= {n: _promise("log", name) for n, name in zip(w.persist(script, "log", i), names)}
-    rules = {"rests_on": _rests_on("log", 2), "in_one_step": ("log/head",)}
+    heads = ("log/head",)
+    rules = {"rests_on": _rests_on("log", 2), "in_one_step": heads, "always_there": heads}
     return script, inside("log", {}), promises, rules
 
 

@@ -118,6 +118,15 @@ def _not_whole(data: bytes, size: int, magic: bytes) -> int:
     return OK if data.startswith(magic) else MALFORMED
 
 
+def read_head(text: bytes | None) -> tuple[int, int | None]:
+    """What the file `head` is, None for no file, and the id in it."""
+    if text is None:
+        return HEAD_NONE, None
+    whole = re.fullmatch(rb"(0|[1-9][0-9]*)\n", text)
+    valid = whole and int(whole[1]) <= LAST_ID
+    return (HEAD_VALID, int(whole[1])) if valid else (HEAD_MALFORMED, None)
+
+
 @dataclass
 class Found:
     """What recovery of a directory must report, and what must stand there then."""
@@ -149,11 +158,7 @@ class Found:
 def recover(files: dict[str, bytes], seed: bytes | None) -> Found:
     """The oracle: `seed` is the witness's secret, so that signing again verifies."""
     found = Found(dict(files))
-    text = found.files.pop("head", None)
-    if text is not None:
-        whole = re.fullmatch(rb"(0|[1-9][0-9]*)\n", text)
-        valid = whole and int(whole[1]) <= LAST_ID
-        found.head, found.head_id = (HEAD_VALID, int(whole[1])) if valid else (HEAD_MALFORMED, None)
+    found.head, found.head_id = read_head(found.files.pop("head", None))
     while _takes_in(found, seed):
         pass
     if found.log:

@@ -297,3 +297,22 @@ def reports_a_failed_recovery(run: Run):
         if bad:
             yield from bad
             return
+    yield from _a_directory(run)
+
+
+def _a_directory(run: Run):
+    """A directory can be opened as a file can, also by stdio; each read of it fails. Who
+    asks fstat(2) may leave it to a person."""
+    w, name = world(run), "anchor_1.rec"
+    files = {**inside("log", w.files(1, 0)), f"log/{name}/": b""}
+    script = Script()
+    number = script.call("anchor_recover", "log", w.key)
+    session = run.drive(script, files=files)
+    reply = session[number]
+    refused = reply["ret"] < 0 or NEXT[reply["next"]] == "ANCHOR_NEXT_BLOCKED"
+    problem = "" if refused else f"anchor_recover() returned {reply['ret']}, not an error"
+    if name not in session.names("log"):
+        problem = "it was renamed"
+    if problem:
+        message = f"a directory in place of {name}: {problem}"
+        yield run.at_function(Finding("F108", message), "anchor_recover")

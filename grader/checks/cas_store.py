@@ -320,6 +320,7 @@ def repairs_a_damaged_object(run: Run):
             script.call("make", kind, path, "../right")
         data = kind.encode()
         calls.append((script.call("cas_store", 0, data), data, _load(script, data)))
+    calls.insert(0, _damaged_since(script))
     session = run.drive(script, files={"right": b"link"})
     *files, (over_dir, _, _) = calls
     for number, data, loaded in files:
@@ -332,6 +333,14 @@ def repairs_a_damaged_object(run: Run):
     if session[over_dir]["ret"] >= 0:
         message = "it returned 0 where a directory has the object's name"
         yield run.at_function(Finding("R305", message), "cas_store")
+
+
+def _damaged_since(script: Script):
+    """What this very handle has stored is damaged, and stored by it again."""
+    data = b"stored before"
+    script.call("cas_store", 0, data)
+    script.call("put", path_of(data), data[:-1])
+    return script.call("cas_store", 0, data), data, _load(script, data)
 
 
 @check("makes-the-store", "stores-and-loads")
@@ -365,17 +374,22 @@ def reads_every_byte(run: Run):
 
 
 def new_objects(run: Run):
-    """The trace of a new store that gets three objects; traced once for several checks."""
+    """The trace of a new store that gets objects, one of them in place of a damaged one;
+    traced once for several checks."""
     if "new objects" not in run.memo:
-        objects = (HELLO, b"", run.rng("traced").randbytes(9000))
+        rng = run.rng("traced")
+        objects = (HELLO, b"", rng.randbytes(9000), rng.randbytes(300_000))
+        damaged = b"damaged"
         script = Script()
         opened = script.call("cas_open", 0, STORE)
         promises = {opened: [Promise(STORE, "name")]}
-        for data in objects:
+        script.call("put", path_of(damaged), damaged[:-1])
+        for data in (*objects, damaged):
             promises[script.call("cas_store", 0, data)] = [Promise(path_of(data), "both")]
         script.call("cas_close", 0)
         _, run.memo["new objects"] = trace(
-            run, script, promises=promises, in_one_step=[path_of(data) for data in objects]
+            run, script, promises=promises, in_one_step=[path_of(data) for data in objects],
+            always_there=(path_of(damaged),),
         )
     return run.memo["new objects"]
 

@@ -6,7 +6,7 @@ from itertools import islice
 from ..crash import faults, group
 from ..crash.explore import reference_server
 from ..crash.group import CLOSE, LOG, OPEN, commit, together
-from ..crash.survive import survive, trace
+from ..crash.survive import Tally, survive, trace
 from ..errors import CannotJudge
 from ..result import Finding
 from ..run import Run, Script
@@ -20,6 +20,7 @@ from .wal_format import FOUR, SET, apply, random_record
 FIRST, SECOND, THIRD = FOUR[:3]
 SLOW = 4_000  # microseconds: long beside what threads need to join a batch
 TRIES = 3  # where the machine may have kept a thread from running
+NEVER = 1 << 62  # a position behind all others
 HANGS = 5.0  # seconds
 
 
@@ -173,13 +174,10 @@ def _slow(kind: str) -> tuple:
     return "fault", kind, 1, "delay", SLOW
 
 
-def _flushes(replayed) -> list[tuple[int, int]]:
-    """When the log was synced: positions in the trace, begin and end."""
-    return [
-        (op.call.entered, op.call.exited) for op in replayed.ops
-        if isinstance(op, (ops.Sync, ops.SyncAll)) and getattr(op, "ok", True)
+def _flushes(op) -> bool:
+    """Is it a sync of the log, or a write that is one?"""
+    return isinstance(op, (ops.Sync, ops.SyncAll)) and getattr(op, "ok", True) \
         or isinstance(op, ops.Write) and op.dsync
-    ]
 
 
 def _marks(replayed, begin: str) -> dict[int, int]:
@@ -188,15 +186,17 @@ def _marks(replayed, begin: str) -> dict[int, int]:
     return {int(w[1]): op.call.entered for op, w in words if w[0] == begin and len(w) > 2}
 
 
-def _eight(run: Run):
-    """Eight threads, four commits each: the syncs and how many each commit waited for."""
-    script, calls = _script(OPEN, _slow("sync"), _slow("write"), *together(_records(8, 4)), ("clear",), CLOSE)
+def _eight(run: Run, slow: str) -> tuple[int, int]:
+    """Eight threads, four commits each: the syncs, and the most that a commit waited for."""
+    script, calls = _script(OPEN, _slow(slow), *together(_records(8, 4)), ("clear",), CLOSE)
     session, replayed = replayed_run(run, script, group.FOLDER, stacks=False)
     begun, ended = _marks(replayed, ">"), _marks(replayed, "<")
     numbers = [n for n, call in calls.items() if call[0] == "wal_group_commit"]
     first, last = min(begun[n] for n in numbers), max(ended[n] for n in numbers)
-    flushes = [f for f in _flushes(replayed) if first < f[0] < last]
-    waited = [sum(begun[n] < end < ended[n] for _, end in flushes) for n in numbers]
+    flushes = [op for op in replayed.ops if _flushes(op) and first < op.call.entered < last]
+    if slow == "sync" and all(isinstance(op, ops.Write) for op in flushes):
+        return _eight(run, "write")  # it has no syncs but those that its writes are
+    waited = (sum(begun[n] < op.call.exited < ended[n] for op in flushes) for n in numbers)
     return len(flushes), max(waited)
 
 
@@ -204,7 +204,7 @@ def _best_of(run: Run, which: int, enough: int) -> int:
     """The least of a few runs: any one may have been disturbed."""
     tried = run.memo.setdefault("eight", [])
     while len(tried) < TRIES and not any(one[which] <= enough for one in tried):
-        tried.append(_eight(run))
+        tried.append(_eight(run, "sync"))
     return min(one[which] for one in tried)
 
 
@@ -424,10 +424,11 @@ def survives_a_crash_among_threads(run: Run):
     then must be there, and the log must hold each thread's records in its order, and no
     others. A process is killed at each of its calls, and another goes on.
     """
-    summary: list[str] = []
+    tally = Tally()
+    run.tried["survives-a-crash-among-threads"] = tally.lines
     scenarios = _among_threads() + _killed(run)
-    yield from survive(run, reference_server(run, run.lesson), group.SUBJECT, scenarios, summary)
-    run.notes["survives-a-crash-among-threads"] = "; ".join(summary)
+    yield from survive(run, reference_server(run, run.lesson), group.SUBJECT, scenarios, tally)
+    run.notes["survives-a-crash-among-threads"] = tally.sum
 
 
 @check("survives-a-crash-among-threads", "stops-after-a-failed-flush")
@@ -437,20 +438,23 @@ def survives_every_fault_of_a_flush(run: Run):
     Each call that changes files fails in turn, once or with all behind it, and then the
     power fails at any moment.
     """
-    sites = faults.sites(run, _session())
-    then = ((group.RECOVER), ("stop",), OPEN, commit(THIRD), CLOSE, ("resume",))
-    scenarios, summary = faults.failing(_session(), then, sites), []
-    yield from islice((f for traced in trace(run, scenarios) for f in _stops(run, traced)), 1)
-    yield from survive(run, reference_server(run, run.lesson), group.SUBJECT, scenarios, summary)
-    run.notes["survives-every-fault-of-a-flush"] = f"{faults.plan(sites)}: {'; '.join(summary)}"
+    sites, tally = faults.sites(run, _session()), Tally()
+    run.tried["survives-every-fault-of-a-flush"] = tally.lines
+    tally.lines.append(faults.plan(sites))
+    then = group.RECOVER, ("stop",), OPEN, commit(THIRD), CLOSE, ("resume",)
+    scenarios = faults.failing(_session(), then, sites)
+    traced = trace(run, scenarios)
+    yield from islice(faults.leaks(run, traced), 1)
+    yield from islice((found for one in traced for found in _goes_on(run, one)), 1)
+    server = reference_server(run, run.lesson)
+    yield from survive(run, server, group.SUBJECT, scenarios, tally, faults.PROFILES)
+    run.notes["survives-every-fault-of-a-flush"] = tally.sum
 
 
-def _stops(run: Run, traced):
-    if faults.leaks(traced) > 0:
-        message = f"{traced.scenario.name}: a descriptor stays open"
-        yield run.at_function(Finding("F109", message), traced.scenario.calls[3][0])
+def _goes_on(run: Run, traced):
+    """What returns 0 after a failure, before the log is opened again."""
     failed = None
-    for done in traced.done_at(1 << 62):
+    for done in traced.done_at(NEVER):
         if done.call[0] in ("wal_group_open", "wal_batch_recover"):
             failed = None
         elif failed and done.ok:

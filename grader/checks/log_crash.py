@@ -1,5 +1,6 @@
 """The crash and the fault check of the log: every disk that a power loss could leave, tried."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -7,7 +8,7 @@ from ..course import find
 from ..crash import faults, log
 from ..crash.explore import Server, reference_server, students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import survive, trace
+from ..crash.survive import Tally, survive, trace
 from ..result import Finding
 from ..run import Run
 from . import check
@@ -18,6 +19,7 @@ LARGE = (SET, b"large", b"\xa5" * 4200)
 MORE = (SET, b"after", b"all")
 NEXT = (SET, b"and", b"on")
 NEW = (*FOUR, LARGE, MORE)
+NEVER = 1 << 62  # a position behind all others
 TORN = encode(SET, b"torn", b"tail")[:-5]
 
 
@@ -33,14 +35,21 @@ def _server(run: Run) -> Server:
     return students_server(run) if _recovers(run) else reference_server(run, find("w10-l03"))
 
 
-def _session(run: Run) -> Scenario:
-    """What one process does, in which calls fail or it is killed."""
+def _session(run: Run, left=()) -> Scenario:
+    """What one process does, in which calls fail or it is killed. `left` is what comes
+    before it in place of a log that is durable."""
     if not _recovers(run):
         return log.scenario("appends", log.OPEN, *map(log.append, FOUR[:2]), log.CLOSE)
+    files = {} if left else {log.LOG: _bytes(FOUR, TORN)}
     return log.scenario(
-        "recovery and an append", log.RECOVER, ("stop",), log.OPEN, log.append(MORE), log.CLOSE,
-        ("resume",), files={log.LOG: _bytes(FOUR, TORN)}, history=log.earlier(FOUR, promised=True),
+        "a torn tail", *left, log.RECOVER, ("stop",), log.OPEN, log.append(MORE), log.CLOSE,
+        ("resume",), files=files, history=log.earlier(FOUR, promised=not left),
     )
+
+
+def _sessions(run: Run) -> list[Scenario]:
+    left = ("put", log.LOG, _bytes(FOUR, TORN))
+    return [_session(run), _session(run, (left,))] if _recovers(run) else [_session(run)]
 
 
 def _then(run: Run) -> tuple[tuple, ...]:
@@ -62,14 +71,8 @@ def _killed(run: Run) -> list[Scenario]:
 def _scenarios(run: Run) -> list[Scenario]:
     found = [log.scenario("a new log", log.OPEN, *map(log.append, NEW), log.CLOSE)]
     if _recovers(run):
-        found += [
-            replace(_session(run), name="a torn tail"),
-            log.scenario(
-                "a torn tail that a killed process left", ("put", log.LOG, _bytes(FOUR, TORN)),
-                log.RECOVER, log.OPEN, log.append(MORE), log.CLOSE,
-                history=log.earlier(FOUR, promised=False),
-            ),
-        ]
+        durable, left = _sessions(run)
+        found += [durable, replace(left, name="a torn tail that a killed process left")]
     return found + _killed(run)
 
 
@@ -85,9 +88,10 @@ def survives_every_crash(run: Run):
     recovery is yours, it is traced and crashed in the same way, on every disk that it
     changed.
     """
-    summary: list[str] = []
-    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), summary)
-    run.notes["survives-every-crash"] = "; ".join(summary)
+    tally = Tally()
+    run.tried["survives-every-crash"] = tally.lines
+    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), tally)
+    run.notes["survives-every-crash"] = tally.sum
 
 
 @check("survives-every-crash")
@@ -100,21 +104,23 @@ def survives_every_fault(run: Run):
     there; after a failure no append may return 0 before the log is opened again; no
     descriptor may stay open.
     """
-    first = _session(run)
-    sites = faults.sites(run, first)
-    scenarios, summary = faults.failing(first, _then(run), sites), []
-    wrong = (finding for traced in trace(run, scenarios) for finding in _stops(run, traced))
-    yield from islice(wrong, 1)
-    yield from survive(run, _server(run), log.SUBJECT, scenarios, summary)
-    run.notes["survives-every-fault"] = f"{faults.plan(sites)}: {'; '.join(summary)}"
+    scenarios, tally = [], Tally()
+    run.tried["survives-every-fault"] = tally.lines
+    for session in _sessions(run):
+        sites = faults.sites(run, session)
+        scenarios += faults.failing(session, _then(run), sites)
+        tally.lines.append(faults.plan(sites))
+    traced = trace(run, scenarios)
+    yield from islice(faults.leaks(run, traced), 1)
+    yield from islice((found for one in traced for found in _goes_on(run, one)), 1)
+    yield from survive(run, _server(run), log.SUBJECT, scenarios, tally, faults.PROFILES)
+    run.notes["survives-every-fault"] = tally.sum
 
 
-def _stops(run: Run, traced):
-    if faults.leaks(traced) > 0:
-        message = f"{traced.scenario.name}: a descriptor stays open"
-        yield run.at_function(Finding("F109", message), traced.scenario.calls[3][0])
+def _goes_on(run: Run, traced) -> Iterator[Finding]:
+    """What returns 0 after a failure, before the log is opened again."""
     failed = None
-    for done in traced.done_at(1 << 62)[len(traced.scenario.history):]:
+    for done in traced.done_at(NEVER)[len(traced.scenario.history):]:
         if done.call[0] in ("wal_open", "wal_recover"):
             failed = None
         elif failed and done.ok:

@@ -26,6 +26,29 @@ def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
             yield run.at_function(finding, reply.call)
 
 
+def sync_tried_again(run: Run, before, call, code: str, number: int = 1):
+    """Fails (EIO) one sync of a call. `code` where the call syncs the same descriptor
+    again, and then returns 0: the second sync has nothing to do, and proves nothing.
+
+    `before`  calls that come first, `call` the one, each a tuple of words
+    """
+    script = Script()
+    for words in before:
+        script.call(*words)
+    script.call("fault", "any", "1+", "watch")
+    script.call("fault", "sync", number, "errno", errno.EIO)
+    made = script.call(*call)
+    reply = run.drive(script)[made]
+    failed = next((fault for fault in reply.faults if fault.what == "errno"), None)
+    if failed is None or reply["ret"] < 0:
+        return
+    behind = reply.faults[reply.faults.index(failed) + 1 :]
+    again = [fault for fault in behind if fault.call == failed.call and fault.fd == failed.fd]
+    if again:
+        message = f"{failed.call}() failed (EIO), was called again, and {reply.call}() returned 0"
+        yield run.at_fault(Finding(code, message), again[0])
+
+
 def interrupted_syncs(run: Run, before, call, promises, files=None):
     """Interrupts (EINTR) each sync of a call in turn. F104 where it then returns 0 and
     what it promises is not durable: a sync that is interrupted has not synced.

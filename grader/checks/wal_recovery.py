@@ -292,6 +292,14 @@ def _long_tail(run: Run):
     session = run.drive(script, files={LOG: _log(FOUR) + bytes(20 << 20)}, variant="plain")
     what = "a log that ends in 20 MiB of zeros, and 16 MiB of memory"
     yield from _differs(run, session[number], FOUR, 20 << 20, "R105", what)
+    log = _log(FOUR) + bytes(20 << 20) + encode(*FOUR[0])
+    script = Script()
+    number = script.call("wal_recover", LOG)
+    session = run.drive(script, files={LOG: log}, variant="plain")
+    problem = _not_refused(session[number], FOUR)
+    if problem:
+        message = f"20 MiB of zeros, then a whole record: {problem}"
+        yield run.at_function(Finding("R103", message), "wal_recover")
 
 
 @check("cuts-a-torn-tail")
@@ -327,7 +335,18 @@ def reports_what_fails(run: Run):
         if found:
             yield from found
             return
+    yield from _a_directory(run)
     yield from _full_map(run)
+
+
+def _a_directory(run: Run):
+    """A directory can be opened for reading, also by stdio; each read of it fails."""
+    script = Script()
+    number = script.call("wal_recover", "deep")
+    got = run.drive(script, files={"deep/x": b""})[number]["ret"]
+    if got >= 0:
+        message = f"a directory in place of the log: wal_recover() returned {got}, not an error"
+        yield run.at_function(Finding("F108", message), "wal_recover")
 
 
 def _wrong_after(run: Run, session, reply, data: bytes, code: str, want: int):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 from .. import build, stage, tracing
 from ..course import Lesson
@@ -93,6 +96,15 @@ class Explored:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Share:
+    """The jobs of one processor, and where it works on them."""
+
+    numbers: tuple[int, ...]
+    folder: str
+    outside: tuple[str, ...]
+
+
 class Server:
     """A driver with the fork server in it, built from one tree."""
 
@@ -114,41 +126,81 @@ class Server:
         tried: Callable[[int, Tried], None], cap: int = CAP, outside=None,
     ) -> Explored:
         """Runs the script on every disk of each of the jobs; calls `tried` with the
-        number of the job, as they come."""
-        reader = _Reader(tried)
-        outside = tracing.pinned() if outside is None else outside
-        done = self._run(f"{profile} {cap}", jobs, script, reader.take, outside)
-        if reader.stopped is False and len(reader.jobs) != len(jobs):
-            raise GraderError("the fork server's report is not whole")
-        return Explored(tuple(reader.jobs), reader.stopped, done.seconds)
+        number of the job, as they come. On every processor, unless `outside` (words in
+        front of the command) says on which."""
+        found: dict[int, Exploration] = {}
+        lock = Lock()
+
+        def work(share: _Share) -> tuple[bool, float]:
+            def one(number: int, state: Tried) -> None:
+                with lock:
+                    tried(share.numbers[number], state)
+
+            reader = _Reader(one)
+            mine = [jobs[number] for number in share.numbers]
+            done = self._run(f"{profile} {cap}", mine, script, reader.take, share)
+            if not reader.stopped and len(reader.jobs) != len(mine):
+                raise GraderError("the fork server's report is not whole")
+            found.update(zip(share.numbers, reader.jobs))
+            return reader.stopped, done.seconds
+
+        ends = self._on_every_processor(work, len(jobs), outside)
+        explored = tuple(found.get(i, Exploration(0, 0, 0)) for i in range(len(jobs)))
+        return Explored(explored, any(s for s, _ in ends), max((t for _, t in ends), default=0))
 
     def traced(self, disks: list[Tried], script: Script) -> list[Trace]:
         """What the script does on each of these disks, which must be shown whole."""
-        jobs = [only_a_disk(disk.files, disk.folders) for disk in disks]
-        root = f"{self.sandbox.inside}/{build.CRASH}/disk"
-        initials = [
-            {root: None} | {f"{root}/{unquoted(name)}": None for name in disk.folders}
-            | {f"{root}/{unquoted(name)}": len(data) for name, data in disk.files.items()}
-            for disk in disks
-        ]
-        with tracing.strace_log(self.sandbox) as log:
-            self._run("traced 1", jobs, script, None, tracing.strace(log, stacks=False))
-            return tracing.replayed_children(log, self.program, root, initials, MARKS_FD)
+        found: dict[int, Trace] = {}
 
-    def _run(self, head: str, jobs, script, take, outside):
+        def work(share: _Share) -> None:
+            mine = [disks[number] for number in share.numbers]
+            jobs = [only_a_disk(disk.files, disk.folders) for disk in mine]
+            root = f"{self.sandbox.inside}/{share.folder}/disk"
+            initials = [_initial(root, disk) for disk in mine]
+            with tracing.strace_log(self.sandbox) as log:
+                outside = tracing.strace(log, stacks=False, pin=share.outside)
+                self._run("traced 1", jobs, script, None, replace(share, outside=outside))
+                traces = tracing.replayed_children(log, self.program, root, initials, MARKS_FD)
+            found.update(zip(share.numbers, traces))
+
+        self._on_every_processor(work, len(disks))
+        return [found[i] for i in range(len(disks))]
+
+    def _on_every_processor(self, work: Callable, count: int, outside=None) -> list:
+        """Shares so many jobs out. Where programs can see each other they run one at a time."""
+        cpus = sorted(os.sched_getaffinity(0))[:count]
+        if outside is not None or self.sandbox.level.name != "namespaces":
+            cpus = cpus[:1]
+        shares = []
+        for i, cpu in enumerate(cpus):
+            folder = f"{build.CRASH}/cpu{cpu}"
+            (self.sandbox.tree / folder).mkdir(exist_ok=True)
+            self.sandbox.hand_over_folder(self.sandbox.tree / folder)
+            pin = tracing.pinned(cpu) if outside is None else outside
+            shares.append(_Share(tuple(range(i, count, len(cpus))), folder, tuple(pin)))
+        with ThreadPoolExecutor(max(1, len(shares))) as pool:
+            return list(pool.map(work, shares))
+
+    def _run(self, head: str, jobs, script, take, share: _Share):
         if self.built.findings:
             raise Failed(*self.built.findings)
         lines = _Lines(take)
         done = self.sandbox.run(
-            [self.program], cwd=build.CRASH, marks=lines.take, seconds=SECONDS, init=True,
+            [self.program], cwd=share.folder, marks=lines.take, seconds=SECONDS, init=True,
             stdin=f"{head}\n".encode() + b"".join(script.text() + job.text.encode() for job in jobs),
-            outside=outside,
+            outside=share.outside,
         )
         if done.stopped == "time":
             raise CannotJudge(f"a power loss could leave more disks than {SECONDS} seconds suffice for")
         if lines.trouble or not done.ok:
             raise GraderError(f"the fork server ended: {lines.trouble or done.stopped or done}"[:300])
         return done
+
+
+def _initial(root: str, disk: Tried) -> dict[str, int | None]:
+    found: dict[str, int | None] = {root: None}
+    found |= {f"{root}/{unquoted(name)}": None for name in disk.folders}
+    return found | {f"{root}/{unquoted(name)}": len(data) for name, data in disk.files.items()}
 
 
 class _Lines:

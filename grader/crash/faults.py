@@ -8,14 +8,19 @@ way in which it may fail: the calls around it in the script are the same.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from ..result import Finding
 from ..run import Run, Script, Session
+from ..trace.ops import Mark
+from .explore import PROFILES as EVERY_PROFILE
 from .scenario import Scenario
 from .survive import Traced
 
+PROFILES = EVERY_PROFILE[-1:]  # the one that holds all the others
 SHORT_BYTES = 5
-SITES_MAX = 40
+SITES_MAX = 60
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,6 @@ class Site:
             return "short", "EINTR", "ENOSPC", "EIO", "EIO+"
         if self.is_sync:
             return "EINTR", "EIO", "EIO+"
-        if self.call.startswith(("open", "rename", "link")):
-            return "EIO", "ENOSPC", "EIO+"
         return "EIO", "EIO+"
 
     def loses(self, way: str) -> bool:
@@ -115,7 +118,17 @@ def plan(at: list[Site]) -> str:
     return "calls " + "; ".join(f"{site.number} {site.call} {' '.join(site.ways)}" for site in at)
 
 
-def leaks(traced: Traced) -> int:
-    """How many descriptors more were open after the failure than before."""
-    before, after = ([r["open"] for r in traced.said("fds")] + [0, 0])[:2]
-    return after - before
+def leaks(run: Run, traced: list[Traced]) -> Iterator[Finding]:
+    """Scenarios after which more descriptors were open than before."""
+    for one in traced:
+        before, after = ([reply["open"] for reply in one.said("fds")] + [0, 0])[:2]
+        if after > before:
+            finding = Finding("F109", f"{one.scenario.name}: a descriptor stays open")
+            yield run.at_function(finding, _that_met_it(one))
+
+
+def _that_met_it(traced: Traced) -> str:
+    """The function in which the call failed."""
+    met = (int(op.text.split()[1]) for op in traced.trace.ops
+           if isinstance(op, Mark) and op.text.startswith("! "))
+    return next((traced.begun[number][1][0] for number in met if number in traced.begun), "main")

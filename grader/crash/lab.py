@@ -10,7 +10,7 @@ from ..course import HERE, ROOT
 from ..errors import GraderError
 
 SOURCES = HERE / "crashlab"
-LIBRARY = ("ops.c", "index.c", "digest.c", "model.c", "disk.c", "search.c", "sweep.c")
+LIBRARY = ("ops.c", "index.c", "own.c", "digest.c", "model.c", "disk.c", "search.c", "sweep.c")
 SERVER_NAMES = ("serve_run", "serve_say", "ops_parse", "ops_free")
 SERVER_HEADERS = ("serve.h", "search.h", "model.h", "index.h", "ops.h")
 FLAGS = ["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
@@ -35,7 +35,7 @@ def server() -> Path:
     return build(ROOT / "build" / "serve.o", sources, ["-r", "-nostdlib"], ["objcopy", *keep])
 
 
-def build(dest: Path, sources: list[Path], more=(), then=()) -> Path:
+def build(dest: Path, sources: list[Path], more=(), then=(), libraries=()) -> Path:
     """Compiles `sources` to `dest`, unless that is newer than all of grader/crashlab.
     `then` is a command that changes the file in place."""
     newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
@@ -44,7 +44,7 @@ def build(dest: Path, sources: list[Path], more=(), then=()) -> Path:
     dest.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         made = Path(folder, dest.name)
-        _run(["gcc", *FLAGS, *more, *map(str, sources), "-o", str(made)])
+        _run(["gcc", *FLAGS, *more, *map(str, sources), *libraries, "-o", str(made)])
         if then:
             _run([*then, str(made)])
         os.replace(made, dest)  # others may build it at the same time

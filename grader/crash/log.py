@@ -168,7 +168,7 @@ SUBJECT = Subject(
     looks=(AFTER_FIRST, AFTER_SECOND),
     recover=(RECOVER,),
     recovering="wal_recover",
-    promising=("wal_append", "wal_open", "wal_close"),
+    promising=("wal_append", "wal_open", "wal_recover", "wal_close"),
     promises=(
         Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),
         Promise(ON_DISK, "D301", "an acknowledged record is whole in the log",

@@ -14,7 +14,8 @@ from .explore import Tried, finding_of_end
 
 # Calls of the driver, of which nobody promises anything.
 OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
-           "fault", "meanwhile", "clear", "stop", "resume", "together", "apart", "pause"}
+           "fault", "meanwhile", "clear", "stop", "resume", "again",
+           "together", "apart", "pause"}
 ON_DISK, AFTER = "on the disk", "after recovery"
 
 
@@ -63,12 +64,13 @@ class Case:
 @dataclass(frozen=True)
 class Promise:
     """`broken` says how, or None. Promises are held in order, the first broken one
-    is reported."""
+    is reported. `at` is the function at fault where it is not the recovering one."""
 
     level: str  # ON_DISK, before any recovery, or AFTER
     code: str
     text: str
     broken: Callable[[Case], str | None]
+    at: str | None = None
 
 
 @dataclass(frozen=True)

@@ -76,24 +76,53 @@ class Changed:
     histories: dict[tuple[Done, ...], None] = field(default_factory=dict)
 
 
+@dataclass
+class Tally:
+    """How much was tried: the sum for a reader, and a line for each kind of scenario."""
+
+    lines: list[str] = field(default_factory=list)
+    by_profile: dict[str, Exploration] = field(default_factory=dict)
+    crashed: tuple[int, int, int] = (0, 0, 0)  # disks that recovery changed, crashed on, states
+
+    def take(self, profile: str, scenarios: list[Scenario], explored: Explored) -> None:
+        groups: dict[str, Exploration] = {}
+        for scenario, found in zip(scenarios, explored.jobs):
+            group = scenario.group or scenario.name
+            groups[group] = groups.get(group, Exploration(0, 0, 0)) + found
+        for group, found in groups.items():
+            self.lines.append(f"{group} ({profile}): {found.summary}")
+            self.by_profile[profile] = self.by_profile.get(profile, Exploration(0, 0, 0)) + found
+
+    @property
+    def sum(self) -> str:
+        said = [f"{profile}: {found.summary}" for profile, found in self.by_profile.items()]
+        changed, tried, states = self.crashed
+        if changed:
+            scope = "all" if tried == changed else f"{tried} of the"
+            said.append(f"recovery crashed on {scope} {changed} disks that it changes: {states} states")
+        return "; ".join(said)
+
+
 def survive(
-    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], summary: list[str]
+    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], tally: Tally,
+    profiles: tuple[str, ...] = PROFILES,
 ) -> Iterator[Finding]:
-    """The smallest counterexample, if there is one; what was tried goes into `summary`.
+    """The smallest counterexample, if there is one; what was tried goes into `tally`.
+    Every disk that is possible under one profile is under those behind it.
 
     Where the server runs the reference's recovery, that is not crashed: it is not what is
     judged.
     """
     traced = trace(run, scenarios)
     changed: dict[tuple[str, ...], Changed] = {}
-    for profile in PROFILES:
+    for profile in profiles:
         broken, explored = _explore(server, subject, traced, profile, changed)
         for number, worst in broken.items():
             yield counterexample(run, server, subject, traced[number].scenario, profile, worst)
             return
-        summary += _summary(scenarios, explored, profile)
-    if server.sandbox is run.sandbox:
-        yield from _crash_recovery(run, server, subject, list(changed.values()), summary)
+        tally.take(profile, scenarios, explored)
+    if changed and server.sandbox is run.sandbox:
+        yield from _crash_recovery(run, server, subject, list(changed.values()), tally)
 
 
 def _explore(server, subject, traced: list[Traced], profile, changed) -> tuple[dict, Explored]:
@@ -114,18 +143,9 @@ def _explore(server, subject, traced: list[Traced], profile, changed) -> tuple[d
     return dict(sorted(broken.items())), explored
 
 
-def _summary(scenarios: list[Scenario], explored: Explored, profile: str) -> Iterator[str]:
-    groups: dict[str, Exploration] = {}
-    for scenario, found in zip(scenarios, explored.jobs):
-        group = scenario.group or scenario.name
-        groups[group] = groups.get(group, Exploration(0, 0, 0)) + found
-    for group, found in groups.items():
-        yield f"{group} ({profile}): {found.summary}"
-
-
 # --- recovery, crashed ---
 
-def _crash_recovery(run, server, subject: Subject, changed: list[Changed], summary):
+def _crash_recovery(run, server, subject: Subject, changed: list[Changed], tally: Tally):
     """Every profile at once: a disk that is possible under `posix` is under `torn512`."""
     whole = [change for change in changed if change.tried.is_shown_whole]
     script = Script()
@@ -148,12 +168,7 @@ def _crash_recovery(run, server, subject: Subject, changed: list[Changed], summa
         scenario = _crashed(subject, whole[number], history)
         yield counterexample(run, server, subject, scenario, PROFILES[-1], worst)
         return
-    if changed:
-        scope = "all" if len(whole) == len(changed) else f"{len(whole)} of the"
-        states = sum(found.states for found in explored.jobs)
-        summary.append(
-            f"recovery crashed on {scope} {len(changed)} disks that it changes: {states} states"
-        )
+    tally.crashed = len(changed), len(whole), sum(found.states for found in explored.jobs)
 
 
 def _crashed(subject: Subject, change: Changed, history=()) -> Scenario:
@@ -168,7 +183,11 @@ def trace(run: Run, scenarios: list[Scenario], stacks: bool = False) -> list[Tra
     script, files, numbers = Script(), {}, []
     for i, scenario in enumerate(scenarios):
         start = script.call("cd", f"@here/{i}")
-        numbers.append((start, {script.call(*call): call for call in scenario.calls}))
+        calls = {}
+        for call in scenario.calls:
+            before = calls.get(len(script.lines))
+            calls[script.call(*call)] = before if call[0] == "again" else call
+        numbers.append((start, calls))
         files[f"{i}/"] = b""
         files |= {f"{i}/{unquoted(name)}": data for name, data in scenario.files.items()}
     session, replayed = tracing.replayed_run(run, script, files, stacks)
@@ -231,7 +250,9 @@ def counterexample(
     excerpt = tuple(verdict.page(run, traced[0].trace, traced[0].ops, profile, worst.tried))
     finding = Finding(worst.promise.code, message, excerpt=excerpt)
     if worst.promise.code.startswith("R") and server.sandbox is run.sandbox:
-        return run.at_function(finding, subject.recovering)
+        return run.at_function(finding, worst.promise.at or subject.recovering)
+    done = traced[0].done_at(worst.tried.point)
+    last = next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
     return verdict.at_lost_call(
-        run, traced[0].ops, profile, worst.tried, finding, subject.promising
+        run, traced[0].ops, profile, worst.tried, finding, subject.promising, last
     )

@@ -38,18 +38,23 @@ def page(run: Run, replayed, ops_file: OpsFile, profile: str, tried: Tried) -> l
 
 
 def at_lost_call(run: Run, ops_file: OpsFile, profile: str, tried: Tried, finding: Finding,
-                 promising: tuple[str, ...]) -> Finding:
+                 promising: tuple[str, ...], last: str) -> Finding:
     """Points at the first call that the disk did not get, in the function that
-    promised if that made it."""
+    promised if that made it; where the disk got all of them, at the last, which did the
+    harm, or at the line of a main() that brought it about. Where it was not the student's
+    call, it is the `last` function that returned which should have made it good."""
     _, fates = _fates(run, ops_file, profile, tried)
-    for op in ops_file.calls.values():
-        if fates.get(op.call.entered) in ("lost", "torn"):
-            stack = student_stack(run, op.call)
-            places = [place for symbol, place in stack if symbol in promising]
-            places += [place for _, place in stack]
-            if places:
-                return Finding(finding.code, finding.message, *places[0], finding.excerpt)
-    return run.at_function(finding, promising[0])
+    made = [op for op in ops_file.calls.values() if op.call.entered <= tried.point]
+    missing = [op for op in made if fates.get(op.call.entered) in ("lost", "torn")]
+    harmful = [op for op in made if fates.get(op.call.entered) == "persisted"][-1:]
+    for op in missing or harmful:
+        stack = student_stack(run, op.call)
+        blamed = promising if missing else {"main"} & set(promising)
+        places = [place for symbol, place in stack if symbol in blamed]
+        places += [place for _, place in stack]
+        if places:
+            return Finding(finding.code, finding.message, *places[0], finding.excerpt)
+    return run.at_function(finding, last)
 
 
 def _fates(run: Run, ops_file: OpsFile, profile: str, tried: Tried) -> tuple[str, dict[int, str]]:
@@ -89,6 +94,7 @@ def _timeline(run: Run, replayed, fates: dict[int, str], point: int):
         if at > point:
             continue
         if isinstance(op, ops.Mark):
+            told.add(at)  # a sync that the driver made to fail stands at its mark
             yield from (f"{'':10} {text}" for text in _of_mark(op.text.split(), replayed, op))
         elif at in fates and at not in told:
             told.add(at)

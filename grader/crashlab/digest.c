@@ -4,9 +4,7 @@
  */
 #include "digest.h"
 
-#include <stdlib.h>
-
-#include "ops.h"
+#include "own.h"
 
 struct digest digest_number(struct digest d, uint64_t number)
 {
@@ -49,35 +47,44 @@ static struct digest *slot_of(struct digest *slots, size_t room,
 static void grow(struct seen *seen)
 {
     size_t room = seen->room ? 2 * seen->room : 1024;
-    struct digest *slots = calloc(room, sizeof(*slots));
+    struct digest *slots = own_new(room * sizeof(*slots));
 
-    if (!slots)
-        out_of_memory();
     for (size_t i = 0; i < seen->room; i++) {
         if (seen->slots[i].a || seen->slots[i].b)
             *slot_of(slots, room, seen->slots[i]) = seen->slots[i];
     }
-    free(seen->slots);
+    own_free(seen->slots, seen->room * sizeof(*slots));
     seen->slots = slots;
     seen->room = room;
 }
 
 int seen_add(struct seen *seen, struct digest d)
 {
-    if (2 * seen->count >= seen->room)
+    size_t most = seen->room_max ? seen->room_max : SEEN_SLOTS_MAX;
+
+    if (4 * seen->count >= 3 * seen->room && seen->room < most)
         grow(seen);
     if (!d.a && !d.b)
         d.a = 1; /* zeros mark a free slot */
     struct digest *slot = slot_of(seen->slots, seen->room, d);
     if (slot->a || slot->b)
         return 0;
+    if (4 * seen->count >= 3 * seen->room) {
+        /* A free slot stays free, or a probe would find no end. */
+        slot = &seen->slots[d.a & (seen->room - 1)];
+        seen->forgotten++;
+        if (slot->a || slot->b)
+            *slot = d;
+        return 1;
+    }
     *slot = d;
     seen->count++;
     return 1;
 }
 
-void seen_free(struct seen *seen)
+void seen_clear(struct seen *seen)
 {
-    free(seen->slots);
-    *seen = (struct seen){ 0 };
+    own_free(seen->slots, seen->room * sizeof(*seen->slots));
+    seen->slots = NULL;
+    seen->room = seen->count = 0;
 }

@@ -24,16 +24,23 @@ struct digest digest_bytes(struct digest d, const void *bytes, size_t len);
 
 struct digest digest_number(struct digest d, uint64_t number);
 
-/* Begins as zeros. */
+enum { SEEN_SLOTS_MAX = 1 << 23 }; /* 128 MiB */
+
+/* Begins as zeros. Once three of four slots are taken and there may be no more
+ * of them, of an old and a new digest one is forgotten: it may be
+ * said to be new a second time, and one that is new is never said not to be. */
 struct seen {
     struct digest *slots; /* open addressing; all zeros: free */
     size_t room;          /* a power of two */
     size_t count;
+    size_t room_max;  /* a power of two, 0: SEEN_SLOTS_MAX */
+    size_t forgotten; /* digests */
 };
 
 /* 1 if it was not in the set yet; it is now. */
 int seen_add(struct seen *seen, struct digest d);
 
-void seen_free(struct seen *seen);
+/* Empties it. What was forgotten stays counted. */
+void seen_clear(struct seen *seen);
 
 #endif

@@ -8,21 +8,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "model.h"
+#include "own.h"
 
 enum { COST_BYTES = 16 }; /* as much work as a step, about */
-
-static void *or_die(void *block)
-{
-    if (!block)
-        out_of_memory();
-    return block;
-}
 
 /* A file's bytes and size. Where some of its steps are open, the first of them
  * and all after it are applied for each set anew, onto a copy of the rest. */
@@ -38,22 +31,36 @@ struct content {
 
 /* --- what has persisted in every set --- */
 
+/* One block of memory for all contents, base and bytes of each. */
+static void make_contents(struct disk *disk, const struct ops *ops)
+{
+    for (size_t i = 0; i < ops->node_count; i++)
+        disk->memory_bytes += 2 * ops->nodes[i].extent;
+    disk->node_count = ops->node_count;
+    disk->contents = own_new(ops->node_count * sizeof(*disk->contents));
+    disk->memory = own_new(disk->memory_bytes);
+    uint8_t *at = disk->memory;
+    for (size_t i = 0; i < ops->node_count; i++) {
+        disk->contents[i].base = at;
+        disk->contents[i].bytes = at + ops->nodes[i].extent;
+        at += 2 * ops->nodes[i].extent;
+    }
+}
+
 static void make_room(struct disk *disk, const struct model *m)
 {
-    size_t nodes = m->ops->node_count, names = m->index->name_count;
-
     disk->model = m;
     if (!disk->files) {
-        disk->files = or_die(calloc(names + 1, sizeof(*disk->files)));
-        disk->contents = or_die(calloc(nodes, sizeof(*disk->contents)));
-        disk->node_count = nodes;
-        disk->leads_to = or_die(calloc(names + 1, sizeof(*disk->leads_to)));
-        disk->base = or_die(calloc(names + 1, sizeof(*disk->base)));
+        disk->room = m->index->name_count + 1;
+        disk->files = own_new(disk->room * sizeof(*disk->files));
+        disk->leads_to = own_new(disk->room * sizeof(*disk->leads_to));
+        disk->base = own_new(disk->room * sizeof(*disk->base));
+        make_contents(disk, m->ops);
     }
     if (disk->open_room < m->step_count) {
+        own_free(disk->open, disk->open_room * sizeof(*disk->open));
         disk->open_room = m->step_room;
-        free(disk->open);
-        disk->open = or_die(malloc(disk->open_room * sizeof(*disk->open)));
+        disk->open = own_new(disk->open_room * sizeof(*disk->open));
     }
 }
 
@@ -94,8 +101,6 @@ static void apply_content(const struct step *step, size_t extent,
  * themselves. */
 static void begin_content(struct content *c, const struct node *node)
 {
-    if (!c->base)
-        c->base = or_die(malloc(node->extent + 1));
     if (node->len > 0)
         memcpy(c->base, node->data, node->len);
     c->extent = node->len;
@@ -162,8 +167,6 @@ void disk_begin(struct disk *disk, const struct model *m)
             end_content(c, c->base, c->base_size);
         else
             disk->cost += c->extent / COST_BYTES;
-        if (c->is_open && !c->bytes)
-            c->bytes = or_die(malloc(m->ops->nodes[i].extent + 1));
     }
 }
 
@@ -326,7 +329,8 @@ static int write_file(const struct disk_file *file, int dir_fd,
 
 int disk_write(const struct disk *disk, int dir_fd)
 {
-    char room[PATH_MAX_BYTES], first_room[PATH_MAX_BYTES];
+    /* Not on the stack, which would reach over pages that fork(2) copies. */
+    static char room[PATH_MAX_BYTES], first_room[PATH_MAX_BYTES];
     int err = 0;
 
     for (size_t i = 1; i < disk->file_count && !err; i++) {
@@ -348,7 +352,7 @@ int disk_write(const struct disk *disk, int dir_fd)
 
 void disk_remove(const struct disk *disk, int dir_fd)
 {
-    char room[PATH_MAX_BYTES];
+    static char room[PATH_MAX_BYTES];
 
     for (size_t i = disk->file_count; i-- > 1;) {
         const char *path = disk_path(disk, i, room);
@@ -360,14 +364,11 @@ void disk_remove(const struct disk *disk, int dir_fd)
 
 void disk_free(struct disk *disk)
 {
-    for (size_t i = 0; i < disk->node_count; i++) {
-        free(disk->contents[i].base);
-        free(disk->contents[i].bytes);
-    }
-    free(disk->contents);
-    free(disk->files);
-    free(disk->leads_to);
-    free(disk->base);
-    free(disk->open);
+    own_free(disk->files, disk->room * sizeof(*disk->files));
+    own_free(disk->leads_to, disk->room * sizeof(*disk->leads_to));
+    own_free(disk->base, disk->room * sizeof(*disk->base));
+    own_free(disk->open, disk->open_room * sizeof(*disk->open));
+    own_free(disk->contents, disk->node_count * sizeof(*disk->contents));
+    own_free(disk->memory, disk->memory_bytes);
     *disk = (struct disk){ 0 };
 }

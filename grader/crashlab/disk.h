@@ -35,7 +35,9 @@ struct disk {
 
     const struct model *model;
     struct content *contents; /* by node */
-    size_t node_count;
+    size_t node_count, room;
+    uint8_t *memory;
+    size_t memory_bytes;
     uint32_t *leads_to; /* by name, in this set and in every set */
     uint32_t *base;
     uint32_t *open; /* the steps that disk_of() looks at */

@@ -13,6 +13,7 @@
 
 #include "digest.h"
 #include "disk.h"
+#include "own.h"
 
 /* One crash point, or one split block of it. */
 struct sets {
@@ -27,18 +28,21 @@ struct sets {
     size_t limit; /* of sets */
 };
 
+/* One block of memory for all arrays. */
+static size_t bytes_of(const struct sets *s)
+{
+    return s->room * (2 * sizeof(*s->open) + 1);
+}
+
 static void make_room(struct sets *s)
 {
-    size_t room = s->model.step_count + 1;
-
-    if (room <= s->room)
+    if (s->model.step_count < s->room)
         return;
-    s->room = 2 * room;
-    s->kept = realloc(s->kept, s->room);
-    s->open = realloc(s->open, s->room * sizeof(*s->open));
-    s->tried = realloc(s->tried, s->room * sizeof(*s->tried));
-    if (!s->kept || !s->open || !s->tried)
-        out_of_memory();
+    own_free(s->open, bytes_of(s));
+    s->room = 2 * (s->model.step_count + 1);
+    s->open = own_new(bytes_of(s));
+    s->tried = s->open + s->room;
+    s->kept = (uint8_t *)(s->tried + s->room);
 }
 
 static struct split block_of(const struct step *s)
@@ -92,6 +96,7 @@ struct hunt {
     struct index index;
     size_t point_count;
     struct seen seen;
+    size_t ack_count; /* promises of what was seen */
     struct disk disk;
     struct split *torn; /* blocks in flight at this point */
     size_t torn_count;
@@ -107,6 +112,9 @@ static int look_at(struct hunt *hunt, const struct sets *s)
                            .disk = &hunt->disk,
                            .split = s->split };
 
+    if (hunt->ack_count != s->model.ack_count)
+        seen_clear(&hunt->seen); /* no earlier pair comes again */
+    hunt->ack_count = s->model.ack_count;
     disk_of(&hunt->disk, s->kept);
     if (!seen_add(&hunt->seen, disk_digest(&hunt->disk, s->model.ack_count)))
         return 0;
@@ -299,9 +307,7 @@ static int try_point(struct hunt *hunt, struct sets *whole, struct sets *torn,
 static void sets_free(struct sets *s)
 {
     model_free(&s->model);
-    free(s->kept);
-    free(s->open);
-    free(s->tried);
+    own_free(s->open, bytes_of(s));
 }
 
 static int by_value(const void *a, const void *b)
@@ -347,7 +353,7 @@ static void hunt_end(struct hunt *hunt)
 {
     free(hunt->torn);
     free(hunt->torn_at);
-    seen_free(&hunt->seen);
+    seen_clear(&hunt->seen);
     disk_free(&hunt->disk);
     index_free(&hunt->index);
 }
@@ -366,6 +372,7 @@ int search_run(struct search *search, const struct op **wrong_out)
     for (size_t i = 0; i < hunt.point_count && !stop; i++)
         stop = try_point(&hunt, &whole, &torn, points[i]);
     free(points);
+    search->forgotten = hunt.seen.forgotten;
     sets_free(&whole);
     sets_free(&torn);
     hunt_end(&hunt);

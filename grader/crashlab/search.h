@@ -36,8 +36,10 @@ struct search {
     int (*visit)(void *arg, const struct state *state); /* not 0: stop */
     void *arg;
 
-    /* Counted by the search: distinct pairs of a disk and its promises. */
+    /* Counted by the search: distinct pairs of a disk and its promises. Of those
+     * that were forgotten some may have been visited, and counted, twice. */
     uint64_t states;
+    uint64_t forgotten;
     size_t points;
     size_t bounded;
 };
@@ -51,7 +53,8 @@ struct search {
 /*
  * Calls visit() for every distinct pair of a disk and the promises given by
  * then, crash points in their order; at one point, the disk that lost least of
- * those that look the same. What is remembered of a disk is a digest.
+ * those that look the same. What is remembered of a disk is a digest,
+ * and of at most 6 million under the same promises.
  *
  * Returns 0; what visit() returned; or -EINVAL and *wrong_out, as
  * model_build().

@@ -138,7 +138,7 @@ static void child_run(const struct serve *serve, int dir_fd)
 static void show_disk(FILE *out, const struct disk *disk)
 {
     static const char digits[] = "0123456789abcdef";
-    char room[PATH_MAX_BYTES];
+    static char room[PATH_MAX_BYTES]; /* off the stack, as in disk_write() */
 
     for (size_t i = 1; i < disk->file_count; i++) {
         const struct disk_file *f = &disk->files[disk->files[i].same_as];

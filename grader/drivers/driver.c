@@ -36,6 +36,7 @@ _Atomic long driver_last_call;
 int (*driver_take)(long number, char **words);
 void (*driver_sink)(const char *text, size_t len) = to_marks;
 void (*driver_input)(char *input) = driver_run;
+void (*driver_warm_up)(void);
 static const struct call *tables[TABLES_MAX];
 /* The report of the call that runs. */
 static _Thread_local char *line_buf;
@@ -405,6 +406,23 @@ char **driver_keep(char **words)
     return kept;
 }
 
+/* again: makes the call before it once more if it failed. */
+static void repeat_or_make(long number, char **words)
+{
+    static char **last;
+    int is_again = words[0] && strcmp(words[0], "again") == 0;
+
+    if (is_again && !failed) {
+        driver_say("< %ld again\n", number);
+    } else if (is_again) {
+        driver_make_call(number, driver_keep(last));
+    } else {
+        free(last);
+        last = driver_keep(words);
+        driver_make_call(number, words);
+    }
+}
+
 static void run_line(char *line)
 {
     char *words[WORDS_MAX + 1] = { NULL };
@@ -419,7 +437,7 @@ static void run_line(char *line)
     int is_behind = passed_over && n > 0 && strcmp(words[0], passed_over) == 0;
     if (passed_over && !is_behind)
         return;
-    driver_make_call(number, words);
+    repeat_or_make(number, words);
     if (is_behind)
         passed_over = NULL;
 }

@@ -80,6 +80,10 @@ extern void (*driver_input)(char *input);
 /* While it is set, lines are shown to it first; it returns 1 for one that it keeps
  * for itself, which is then not made. */
 extern int (*driver_take)(long number, char **words);
+/* What a server does once, before its first child: libraries of the lesson's make
+ * ready here what each child would else make ready for itself. Nothing of the
+ * student's is called. */
+extern void (*driver_warm_up)(void);
 
 /* Makes the calls of a script, which it takes apart. */
 void driver_run(char *script);

@@ -123,6 +123,8 @@ static void on_every_disk(char *input)
     serve.cap = (size_t)number_of(strchr(input, ' ') + 1);
     serve.ops = &ops;
     hush();
+    if (driver_warm_up)
+        driver_warm_up();
     char *script;
     int stop = 0;
     for (int job = 0; !stop && next_job(&jobs, &script, &ops); job++) {

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
 #include "driver.h"
 #include "w13/cas_store.h"
 
@@ -147,7 +150,18 @@ static const struct call calls[] = {
     { NULL, NULL },
 };
 
+/* libcrypto reads its configuration, fetches SHA-256 and seeds its generator at
+ * the first use of each. After a fork(2) it seeds the child's anew by itself. */
+static void warm_up(void)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE], random;
+
+    EVP_Digest("", 0, digest, NULL, EVP_sha256(), NULL);
+    RAND_bytes(&random, sizeof(random));
+}
+
 __attribute__((constructor)) static void add_calls(void)
 {
     driver_add_calls(calls);
+    driver_warm_up = warm_up;
 }

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from grader import stage
+from grader import build, stage
 from grader.checks.wal_format import FOUR, encode
 from grader.course import find
 from grader.crash import log
@@ -204,3 +204,20 @@ def test_a_writer_that_makes_a_call_for_each_byte_is_tried_all_the_same():
         assert result.status == "passed", result
     finally:
         graph.close()
+
+
+def test_without_a_static_library_the_server_is_linked_dynamically(serve, monkeypatch):
+    static, dynamic = build.LINKED[build.CRASH]
+    missing = [*static, "-l:no-such-library.a"]
+    monkeypatch.setitem(build.LINKED, build.CRASH, (missing, dynamic))
+    server = serve()
+    assert server.built.findings == ()
+    headers = server.sandbox.run(["readelf", "-lW", "driver"], cwd=build.CRASH).stdout
+    assert b"INTERP" in headers
+    _, tried = ends(server, records(8))
+    assert set(ways(tried)) == {"exit 0"}
+
+
+def test_the_server_is_linked_statically_where_it_can_be(serve):
+    headers = serve().sandbox.run(["readelf", "-lW", "driver"], cwd=build.CRASH).stdout
+    assert b"LOAD" in headers and b"INTERP" not in headers

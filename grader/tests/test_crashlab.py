@@ -374,6 +374,35 @@ def test_explore_names_the_smallest_broken_state(tmp_path):
     assert run("explore", "--check", check, ops=good).returncode == 0
 
 
+def test_explore_finds_that_both_of_two_copies_can_be_lost(tmp_path):
+    """A recovery that needs a or b: to lose one at a time shows nothing."""
+    check = tmp_path / "check"
+    check.write_text("#!/bin/sh\nread promise || exit 0\n[ -s a ] || [ -s b ]\n")
+    check.chmod(0o755)
+    copies = ("write 2 0 x6f6e65", "write 3 0 x6f6e65")
+    before = "dir 1\nfile 2 x\nfile 3 x\nentry 1 a 2\nentry 1 b 3"
+    done = run("explore", "--check", check, ops=ops_file(*copies, "ack stored", before=before))
+    assert done.returncode == 1 and b"2 steps lost" in done.stdout, done.stdout
+    for sync in ("fsync 2", "fsync 3"):
+        one = ops_file(*copies, sync, "ack stored", before=before)
+        assert run("explore", "--check", check, ops=one).returncode == 0
+
+
+@pytest.mark.parametrize("left_out, broken", [(None, 0), (1, 1), (4, 1)])
+def test_explore_passes_temp_sync_rename_directory_sync_and_nothing_less(tmp_path, left_out, broken):
+    """At every moment the old file or the new one; the new one once it is promised."""
+    check = tmp_path / "check"
+    check.write_text(
+        '#!/bin/sh\nif read promise; then [ "$(cat f)" = new ]; else\n'
+        '  [ "$(cat f)" = new ] || [ "$(cat f)" = old ]; fi\n'
+    )
+    check.chmod(0o755)
+    calls = ["create 1 t 3 file", "write 3 0 x6e6577", "fsync 3", "rename 1 t 1 f", "fsync 1", "ack new"]
+    if left_out is not None:
+        del calls[{1: 2, 4: 4}[left_out]]
+    assert run("explore", "--check", check, ops=ops_file(*calls, before=OLD)).returncode == broken
+
+
 # A second opinion: every subset of steps, held against the rules one by one.
 
 
@@ -520,6 +549,44 @@ def test_the_oracle_finds_the_same_states_where_calls_overlap(lines, waits):
     calls = [f"@{at} {at + wait} op {line}" for at, (line, wait) in enumerate(zip(lines, waits), 1)]
     found = listed(ops_file(*calls, before=f"{OLD}\nfile 3 x\nentry 1 g 3"))
     assert set(found) == expected
+
+
+SEEN = r"""
+#include <stdio.h>
+#include "digest.h"
+
+int main(void)
+{
+    struct seen seen = { .room_max = 1024 };
+    size_t wrong = 0, said = 0;
+
+    for (uint64_t i = 1; i <= 100000; i++) {
+        struct digest d = digest_number(DIGEST_START, i);
+        int fresh = seen_add(&seen, d), again = seen_add(&seen, d);
+
+        wrong += (size_t)(!fresh || (again && i <= 768));
+        said += (size_t)(fresh + again);
+    }
+    printf("%zu wrong, %zu slots, %d all counted\n", wrong, seen.room, seen.forgotten + seen.count == said);
+}
+"""
+
+
+def test_a_set_that_is_full_takes_no_new_digest_for_an_old_one(tmp_path):
+    (tmp_path / "seen.c").write_text(SEEN)
+    sources = [tmp_path / "seen.c", *(lab.SOURCES / name for name in ("digest.c", "own.c", "ops.c"))]
+    program = lab.build(tmp_path / "seen", sources, [f"-I{lab.SOURCES}"])
+    assert subprocess.check_output([program]) == b"0 wrong, 1024 slots, 1 all counted\n"
+
+
+def test_count_is_the_sum_of_states():
+    text = ops_file("write 2 0 x61", "ack a", "ack b", before=OLD)
+    assert run("count", ops=text).stdout == run("states", ops=text).stdout.splitlines(True)[-1]
+
+
+def test_a_terabyte_that_nobody_wrote_costs_nothing():
+    done = run("states", ops=ops_file("resize 2 4000000000000", "write 2 0 x61", "resize 2 0", before=EMPTY))
+    assert done.returncode == 0 and b" 4000000000000 " in done.stdout
 
 
 # The reader.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from grader.tests.tracelog import Log
-from grader.trace import KernelModelError, parse, replay
+from grader.trace import KernelModelError, parse, replay, replay_children
 from grader.trace.ops import (Closed, Create, Failed, Link, Mark, Opened,
                               Rename, Resize, Sync, SyncAll, SyncRange,
                               Unlink, Unseen, Write)
@@ -389,3 +389,42 @@ def test_recorded_logs(name):
             if isinstance(op, Write) and op.inode.name == "test.wal"]
     assert len(data) == 30 and data[-1].end == 210
     assert not any(isinstance(op, Mark) for op in trace.ops)
+
+
+def test_the_children_of_a_server_are_replayed_one_by_one():
+    """What the server does itself is none of theirs, and a pid may come again."""
+    log = Log()
+    log.raw('openat(AT_FDCWD</work>, "disk", O_RDONLY|O_DIRECTORY) = 4</work/disk>')
+    for child in (8, 9, 8):
+        log.raw('mkdirat(4</work/disk>, "made", 0755) = 0')
+        log.raw(f"clone(child_stack=NULL, flags=CLONE_CHILD_SETTID|SIGCHLD) = {child}")
+        log.pid = child
+        log.raw("fchdir(4</work/disk>) = 0")
+        log.raw('write(200<pipe:[1]>, "> 1 x\\n", 6) = 6')
+        log.raw(f'openat(AT_FDCWD</work/disk>, "log", O_WRONLY) = 5</work/disk/log>')
+        log.raw(f'write(5</work/disk/log>, "{child}", 1) = 1')
+        log.raw("+++ exited with 0 +++")
+        log.pid = 7
+    initials = [{"/work/disk": None, "/work/disk/log": size} for size in (0, 1, 2)]
+    traces = replay_children(
+        log.events(), program="/work/driver", cwd="/work/disk", initials=initials, marks_fd=200
+    )
+    writes = [[op for op in trace.ops if isinstance(op, Write)] for trace in traces]
+    assert [[(w.data, w.inode.initial_size) for w in found] for found in writes] == [
+        [(b"8", 0)], [(b"9", 1)], [(b"8", 2)]
+    ]
+    assert all(any(isinstance(op, Mark) for op in trace.ops) for trace in traces)
+    assert not any(isinstance(op, Create) for trace in traces for op in trace.ops)
+    with pytest.raises(KernelModelError, match="3 children and not 2"):
+        replay_children(log.events(), program="/work/driver", cwd="/work/disk",
+                        initials=initials[:2], marks_fd=200)
+
+
+@pytest.mark.parametrize("error, lost", [(5, True), (28, True), (4, False)])
+def test_a_sync_that_the_driver_made_to_fail_lost_what_it_covered(error, lost):
+    log = Log()
+    f = log.open("log")
+    log.write(f, "ab")
+    log.mark(f"! 2 fsync errno {error} @0x10 fd={f}")
+    syncs = [op for op in log.trace().ops if isinstance(op, Sync)]
+    assert [(op.inode.name, op.ok, op.lost) for op in syncs] == [("log", False, True)] * lost

@@ -253,6 +253,19 @@ NAMES = {
 }
 
 
+def test_a_thread_that_syncs_the_directory_too_late():
+    """D205: it does so while the next call runs, and is no part of that."""
+    log = opened(make)
+    log.raw("clone(child_stack=NULL, flags=CLONE_VM|CLONE_FS|CLONE_FILES"
+            "|CLONE_THREAD) = 8")
+    log.begin("2", "wal_append")
+    log.pid = 8
+    log.sync_dir()
+    log.pid = 7
+    log.end("2", "wal_append")
+    assert codes(log, initial={"/work/sub": None}) == ["D205"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_at_a_promise(name):
     """A file's name is durable when the call that promises it returns."""
@@ -494,6 +507,18 @@ def test_a_file_changed_where_it_stands(flags):
     log.write(log.open("head", flags))
     initial = {"/work/head": 4} if "TRUNC" in flags else {}
     assert codes(log, {}, initial, in_one_step=["head"]) == ["A104"]
+
+
+@pytest.mark.parametrize("away, found", [(True, ["A104"]), (False, [])])
+def test_a_name_taken_away_before_it_is_given_again(away, found):
+    log = Log()
+    log.f = log.open("tmp")
+    log.write(log.f)
+    log.sync(log.f)
+    if away:
+        log.raw('unlink("head") = 0')
+    log.rename("tmp", "head")
+    assert codes(log, {}, {"/work/head": 2}, always_there=["head"]) == found
 
 
 def published(*missing):

@@ -56,6 +56,10 @@ def test_a_flood_of_output_is_cut(box):
     assert len(done.stdout) == sandbox.OUTPUT_MAX_BYTES
 
 
+def test_one_file_that_grows_without_end_is_a_full_disk(box):
+    assert sh(box, "exec head -c 200000000 /dev/zero > f", seconds=20).stopped == "disk"
+
+
 def test_a_full_disk_is_seen(box):
     done = sh(box, "i=0; while :; do i=$((i+1)); head -c 20000000 /dev/zero > f$i; done", seconds=20)
     assert done.stopped == "disk"

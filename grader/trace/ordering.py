@@ -83,7 +83,7 @@ def check(trace: Trace, promises: Promises | None = None, *,
           append_only: Iterable[str] | Mapping[str, int] = (),
           must_sync_in: Iterable[str] = (),
           sync_bound: Mapping[str, int] | None = None,
-          in_one_step: Iterable[str] = (),
+          in_one_step: Iterable[str] = (), always_there: Iterable[str] = (),
           rests_on: Mapping[str, RestsOn] | None = None,
           changes_nothing: Iterable[str] = ()
           ) -> list[Violation | CannotJudge]:
@@ -92,8 +92,9 @@ def check(trace: Trace, promises: Promises | None = None, *,
     `promises` maps a call's ID to its promises (then a negative RET promises
     nothing), or is asked with the text of each `<` mark. `append_only` may
     map each path to the one size to which it may be cut. A path `in_one_step`
-    leads to whole files only: none is changed while it stands there. What a
-    file's bytes rest on is durable before a path of `rests_on` leads to it.
+    leads to whole files only: none is changed while it stands there. One that
+    is `always_there` is replaced and never taken away. What a file's bytes
+    rest on is durable before a path of `rests_on` leads to it.
     """
     judge = _Judge(trace, promises or {})
     judge.publications()
@@ -101,6 +102,7 @@ def check(trace: Trace, promises: Promises | None = None, *,
     judge.append_only(append_only)
     judge.sync_bounds(sync_bound or {})
     judge.in_one_step(in_one_step)
+    judge.always_there(always_there)
     judge.rests_on(rests_on or {})
     judge.changes_nothing(frozenset(changes_nothing))
     return sorted(judge.unjudged + judge.violations, key=lambda f: began(
@@ -294,15 +296,22 @@ class _Judge:
         at = began(span.end)
         if by is None or ended(by) < at:
             return None
-        owner = self.span_of(by)
-        if began(by) < at or owner is None or began(owner.begin) < at \
-                or owner.begin.call.pid != by.call.pid:
+        if self.in_no_later_call(by, at):
             return by
+        owner = self.span_of(by)
         if owner.function != span.function or owner.id == span.id:
             return None
         wrote = [op for op in self.durable.data[inode]
                  if began(owner.begin) <= began(op) < began(by)]
         return None if wrote or isinstance(item, Resize) else by
+
+    def in_no_later_call(self, sync: Op, at: float) -> bool:
+        """Not the work of a call that began behind `at`: of that time still,
+        outside any call, or in another thread."""
+        owner = self.span_of(sync)
+        return began(sync) < at or owner is None or \
+            began(owner.begin) < at or \
+            owner.begin.call.pid != sync.call.pid
 
     def wrong_sync(self, syncs: list[Op], inode: Inode,
                    kind: str) -> Op | None:
@@ -331,8 +340,7 @@ class _Judge:
                    if self.durable.pinned(op, d).since >= at]
         directory = missing[0] if missing else change.dir
         late = fate.by if fate.by and ended(fate.by) >= at else None
-        owner = late and self.span_of(late)
-        if late and (owner is None or began(owner.begin) < at):
+        if late and self.in_no_later_call(late, at):
             return ("D205", op, [late], f"the directory {directory.name} is "
                     f"synced only after {span.function}() has returned")
         if began(op) < began(span.begin):
@@ -457,6 +465,20 @@ class _Judge:
                                 explanation=f"{posixpath.basename(path)} is "
                                 "changed where it stands")
                     break
+
+    def always_there(self, paths: Iterable[str]) -> None:
+        """A crash between taking a name away and giving it again leaves
+        nothing under it."""
+        asked = set(map(self.path, paths))
+        for (directory, name), changes in self.durable.changes.items():
+            path = posixpath.join(self.trace.names.path(directory), name)
+            gone = [c for c in changes if c.before and c.after is None]
+            for change in gone[:1] if path in asked else ():
+                self.report(change.op, rule="always-there", code="A104",
+                            inode=change.before, path=path, promise=None,
+                            mark=None, culprit=change.op, related=(),
+                            explanation=f"{name} is taken away before "
+                            "another file has its name")
 
     # --- what a file says of others ---
 
