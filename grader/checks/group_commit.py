@@ -67,7 +67,7 @@ def _in_order(found, want) -> str | None:
 
 @check("builds")
 def holds_every_record_committed(run: Run):
-    """The log holds every record, in batches, those of each thread in their order.
+    """The log holds every record, each thread's in its order.
 
     One thread commits small records, random ones and the largest there is; the log is
     opened again and continued; then four threads commit at the same time, then eight.
