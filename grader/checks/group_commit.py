@@ -124,7 +124,7 @@ def marks_what_is_synced(run: Run):
 
 @check("holds-every-record-committed")
 def refuses_one_record_and_commits_the_rest(run: Run):
-    """A record without an encoding is refused, and spoils neither batch nor log.
+    """A record without an encoding is refused and spoils nothing else.
 
     It gets -EINVAL at once. The records of the others are committed.
     """
@@ -210,7 +210,7 @@ def _best_of(run: Run, which: int, enough: int) -> int:
 
 @check("holds-every-record-committed")
 def shares_its_syncs(run: Run):
-    """Commits share syncs: eight threads need fewer than half as many as commits.
+    """Eight threads need fewer than half as many syncs as commits.
 
     Every sync is made to take four milliseconds longer, as on a disk, so that the other
     threads have time to join the next batch.
