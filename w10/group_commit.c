@@ -1,5 +1,5 @@
 /*
- * Group commit with a leader: a writer who finds nobody flushing does it for all.
+ * Group commit with a leader: who finds nobody flushing does it for all.
  * SPDX-License-Identifier: MIT
  */
 #define _POSIX_C_SOURCE 200809L

@@ -87,7 +87,7 @@ static int window_move(struct window *w, uint64_t offset)
     return 0;
 }
 
-/* The bytes at `offset`, *ahead_out of them: a whole batch, or up to the end. */
+/* The bytes at `offset`, *ahead_out of them: a whole batch or up to the end. */
 static int look_at(struct window *w, uint64_t offset, const uint8_t **bytes_out,
                    size_t *ahead_out)
 {
@@ -145,7 +145,7 @@ static int apply(struct kv *kv, const uint8_t *p, size_t len)
     return err;
 }
 
-/* Replays whole batches; *at_end_out says whether nothing stands behind them. */
+/* Replays whole batches; *at_end_out says whether nothing is behind them. */
 static int replay(struct window *w, struct kv *kv, struct wal_recovery *found,
                   int *at_end_out)
 {
@@ -172,8 +172,8 @@ static int replay(struct window *w, struct kv *kv, struct wal_recovery *found,
     }
 }
 
-/* Says in *synced_out whether a sync had covered the batch at `offset`, which is
- * not whole, and in *end_out where the log ends. */
+/* Says in *synced_out whether a sync had covered the batch at `offset`, that
+ * is not whole, and in *end_out where the log ends. */
 static int was_synced(struct window *w, uint64_t offset, uint64_t *end_out,
                       int *synced_out)
 {

@@ -3,12 +3,12 @@
  * SPDX-License-Identifier: MIT
  *
  * Where many records share a sync, a crash in front of it may leave any of them
- * torn and any behind it whole: the blocks of a file reach the disk in no order.
+ * torn and any behind it whole: blocks of a file reach the disk in no order.
  * What follows a bad record then proves nothing. So each batch begins with a
  * mark, and the records of w10-l01 stand behind it:
  *
- *   | mark | record | record | record | mark | record | mark | record | record |
- *   |<------------ batch ------------>|<--- batch --->|<------- batch -------->|
+ *  | mark | record | record | record | mark | record | mark | record | record |
+ *  |<------------ batch ------------>|<--- batch --->|<------- batch -------->|
  *
  * A mark, little-endian:
  *
@@ -40,8 +40,8 @@ enum {
 };
 
 /*
- * Writes the mark at the start of a batch of `batch_len` bytes, for which `batch`
- * has room: WAL_MARK_BYTES to WAL_BATCH_MAX_BYTES. `synced` as above.
+ * Writes the mark at the start of a batch of `batch_len` bytes, for which there
+ * is room: WAL_MARK_BYTES to WAL_BATCH_MAX_BYTES. `synced` as above.
  */
 void wal_mark_put(uint8_t *batch, size_t batch_len, uint64_t synced);
 
@@ -52,7 +52,7 @@ void wal_mark_put(uint8_t *batch, size_t batch_len, uint64_t synced);
  *
  * A torn batch goes as a whole, and with it all behind it: none of its writers
  * had been told. It is corrupt, and stays, if a mark stands behind it whose
- * `synced` lies beyond the place where it begins: a sync had covered that place.
+ * `synced` lies beyond the place where it begins: a sync had covered that.
  * (Two limits. A value may hold the bytes of such a mark; then recovery refuses
  * and a person decides. Damage to the last batch of all looks like a crash.) A
  * log that goes on with records outside of a batch is not one of ours, and

@@ -60,7 +60,7 @@ def _in_order(found, want) -> str | None:
     for thread, theirs in enumerate(want):
         there = [record for record in records if record in theirs]
         if there != theirs:
-            return f"of thread {thread} the log holds {len(there)} records, and not its {len(theirs)} in order"
+            return f"of thread {thread} the log holds {len(there)} records, not its {len(theirs)} in order"
     more = len(records) - sum(map(len, want))
     return f"the log holds {more} records too many" if more else None
 
@@ -130,10 +130,8 @@ def refuses_one_record_and_commits_the_rest(run: Run):
     """
     many = _records(4, 3)
     bad = [(3, b"k", b""), (SET, b"", b"v")]
-    script, calls = _script(
-        OPEN, ("together",), *(commit(r, t) for t in range(4) for r in (many[t][0], bad[t % 2], *many[t][1:])),
-        ("apart",), CLOSE,
-    )
+    mixed = [[first, bad[t % 2], *rest] for t, (first, *rest) in enumerate(many)]
+    script, calls = _script(OPEN, *together(mixed), CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
     for number, call in calls.items():
         if call[0] == "wal_group_commit":
@@ -274,8 +272,9 @@ def fails_everyone_in_the_batch(run: Run):
         wrong = [r for r in replies if replies[r]["ret"] != -error and r not in durable and r != NEXT]
         for record in sorted(wrong, key=lambda record: record in later)[:1]:
             message = (
-                f"the {kind} of the second flush failed ({errno.errorcode[error]}), and wal_group_commit() of "
-                f"{record[1].decode()}, not in the first, returned {errno_name(replies[record]['ret'])}"
+                f"the {kind} of the second flush failed ({errno.errorcode[error]}), and "
+                f"wal_group_commit() of {record[1].decode()}, not in the first, returned "
+                f"{errno_name(replies[record]['ret'])}"
             )
             yield run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")
             return
@@ -329,7 +328,8 @@ def _drains(run: Run) -> tuple[bool, list[Finding]]:
     pauses = (("pause", slow // 4, f"@{thread}") for thread in (1, 2, 3))
     closing = ("pause", slow * 5 // 8, "@4"), (*CLOSE, "@4")
     script, calls = _script(
-        ("fds",), OPEN, *(("fault", kind, 1, "delay", slow) for kind in ("sync", "write")), begin, *pauses, *commits, *closing, end,
+        ("fds",), OPEN, *(("fault", kind, 1, "delay", slow) for kind in ("sync", "write")),
+        begin, *pauses, *commits, *closing, end,
         ("clear",), commit(NEXT), ("fds",),
     )
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
@@ -339,7 +339,7 @@ def _drains(run: Run) -> tuple[bool, list[Finding]]:
     wrong += wrong_return(run, session[number], 0, "F112", "while threads commit")
     wrong += _told(run, _commits(session, calls), records_of(found), inside)
     if session[len(script.lines)]["open"] > session[1]["open"]:
-        wrong.append(run.at_function(Finding("F109", "wal_group_close() leaves the file open"), "wal_group_close"))
+        wrong.append(_left_open(run))
     return len(inside) > 2, wrong
 
 
@@ -368,6 +368,10 @@ def _told(run: Run, replies, there, inside):
         return
 
 
+def _left_open(run: Run) -> Finding:
+    return run.at_function(Finding("F109", "wal_group_close() leaves the file open"), "wal_group_close")
+
+
 def _reports_a_failed_close(run: Run):
     for kind, code in (("sync", "F104"), ("close", "F108")):
         script, calls = _script(
@@ -378,7 +382,7 @@ def _reports_a_failed_close(run: Run):
         if reply.faults:
             yield from wrong_return(run, reply, -errno.EIO, code, f"though {reply.faults[0].call}() failed")
         if session[7]["open"] > session[1]["open"]:
-            yield run.at_function(Finding("F109", "wal_group_close() leaves the file open"), "wal_group_close")
+            yield _left_open(run)
 
 
 # Power losses.

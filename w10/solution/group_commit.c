@@ -1,5 +1,5 @@
 /*
- * Group commit with a leader: a writer who finds nobody flushing does it for all.
+ * Group commit with a leader: who finds nobody flushing does it for all.
  * SPDX-License-Identifier: MIT
  */
 #define _POSIX_C_SOURCE 200809L
@@ -44,8 +44,8 @@ static void gather(struct wal_group *group)
         err = pthread_cond_timedwait(&group->joined, &group->lock, &until);
 }
 
-/* The one function without the lock: while a batch is written and synced, others
- * fill the next. `synced` bytes of the log are durable. */
+/* The one function without the lock: while a batch is written and synced,
+ * others fill the next. `synced` bytes of the log are durable. */
 static int flush(int fd, struct wal_batch *batch, uint64_t synced)
 {
     wal_mark_put(batch->bytes, batch->len, synced);

@@ -94,8 +94,8 @@ int wal_group_open(struct wal_group *group, const char *path);
 int wal_group_commit(struct wal_group *group, const struct wal_record *record);
 
 /*
- * Drains and closes the log. Other threads may be in wal_group_commit(): records
- * that have joined a batch are flushed and their writers told. Calls that come
+ * Drains and closes the log. Other threads may be in wal_group_commit(): what
+ * has joined a batch is flushed and its writers are told. Calls that come
  * later return -EBADF for as long as *group lives, so what they lock stays.
  * Syncs once more before it closes the file, which is closed on every return.
  *
