@@ -409,18 +409,16 @@ char **driver_keep(char **words)
 /* again: makes the call before it once more if it failed. */
 static void repeat_or_make(long number, char **words)
 {
-    static char **last;
+    static char *last[WORDS_MAX + 1]; /* into the script, which stays */
     int is_again = words[0] && strcmp(words[0], "again") == 0;
 
     if (is_again && !failed) {
         driver_say("< %ld again\n", number);
-    } else if (is_again) {
-        driver_make_call(number, driver_keep(last));
-    } else {
-        free(last);
-        last = driver_keep(words);
-        driver_make_call(number, words);
+        return;
     }
+    if (!is_again)
+        memcpy(last, words, sizeof(last));
+    driver_make_call(number, last);
 }
 
 static void run_line(char *line)
