@@ -194,6 +194,7 @@ static void live_on(long records)
         if (size() != valid)
             wrong("the size", size(), valid);
         hold_map(&kv, records);
+        must_have(&kv, "later", "", 0);
         kv_free(&kv);
     }
 }
