@@ -3,6 +3,7 @@
     lesson    the lesson's own commands, to the letter
     plain     the same objects, with -g, linked with the driver: for traces
     checked   the same with AddressSanitizer and UBSan: for behaviour
+    raced     the same with ThreadSanitizer, for lessons with threads
     crash     the same objects, static, with the fork server of the crash lab; built
               only where a check asks for it. Where a library has no static form
               (Fedora and Arch ship no libcrypto.a), dynamic: a fork costs more then
@@ -25,17 +26,21 @@ from .sandbox import Completed, Sandbox
 DRIVERS = HERE / "drivers"
 COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
 EXTRA = {
-    "plain": ["-g"],
     "checked": [
         "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined",
         "-fno-sanitize-recover=undefined",
     ],
+    "plain": ["-g"],
+    "raced": ["-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
 }
 CRASH = "crash"
+# ThreadSanitizer wants its addresses where they are without randomisation.
+_AS_LINKED = 'setarch -R true 2>&- && exec setarch -R "$0" "$@"; exec "$0" "$@"'
 # How each is linked; where a library is not there in that form, the next way is tried.
 LINKED = {
     "plain": (["-fPIE", "-pie"],),
     "checked": (["-fPIE", "-pie"],),
+    "raced": (["-fPIE", "-pie"],),
     CRASH: (["-static"], ["-no-pie", "-Wl,-z,now"]),  # names resolved before the first fork
 }
 BUILD_SECONDS = 60
@@ -66,6 +71,17 @@ def listed_commands(lesson: Lesson) -> list[str]:
     """The commands of a ```bash listed block, which a lesson may have."""
     blocks = [b for b in lesson.blocks if (b.language, *b.words) == ("bash", "listed")]
     return [command for block in blocks for command in commands(block.text)]
+
+
+def variants(lesson: Lesson) -> tuple[str, ...]:
+    """The builds that the checks of a lesson have in common."""
+    return ("lesson", "checked", "plain", *["raced"] * ("threads" in lesson.driver))
+
+
+def program(inside: str, variant: str) -> list[str]:
+    """The words that run the driver of a variant."""
+    driver = f"{inside}/{variant}/driver"
+    return ["sh", "-c", _AS_LINKED, driver] if variant == "raced" else [driver]
 
 
 def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:

@@ -22,6 +22,10 @@ READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
 HERE = "@here"  # in a script: the directory of the run, as an absolute path
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
+_RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])")
+_ACCESS = re.compile(
+    r"^  (\w[^\n]*?) at 0x\w+ by (?:main )?thread[^\n]*?(\(mutexes[^\n]*)?:\n((?:    #[^\n]*\n)+)", re.M
+)
 _FAULT = re.compile(r"! (\d+) (\w+) (\w+) (-?\d+) @(0x[0-9a-f]+) fd=(-?\d+)")
 _STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
@@ -125,12 +129,13 @@ class Run:
     lesson: Lesson
     stage_into: Callable[[Path], None]
     seed: str | None = None
-    builds: tuple[str, ...] = ("lesson", "checked", "plain")  # of which checks make use
+    builds: tuple[str, ...] = ()  # of which checks make use; none named: all of the lesson's
     memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
     notes: dict[str, str] = field(default_factory=dict)  # what a check that passed has to say
     tried: dict[str, list[str]] = field(default_factory=dict)  # what a check did, line by line
 
     def __post_init__(self):
+        self.builds = self.builds or build.variants(self.lesson)
         self.home = stage.workspace()
         self._count = 0
         self._pool = ThreadPoolExecutor(2)
@@ -237,10 +242,11 @@ class Run:
         here = f"{self.sandbox.inside}/{folder.name}"
         text = script.text().replace(HERE.encode(), here.encode())
         done = self.sandbox.run(
-            [f"{self.sandbox.inside}/{variant}/driver"],
+            build.program(self.sandbox.inside, variant),
             cwd=folder.name, stdin=text, seconds=seconds, marks=True,
-            memory=variant != "checked", outside=outside,
-            env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0"},
+            memory=variant == "plain", outside=outside,
+            env={"ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=0",
+                 "TSAN_OPTIONS": "halt_on_error=1"},
         )
         if not done.marks and not done.stopped and outside:
             error = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
@@ -256,6 +262,9 @@ class Run:
         number, name = (int(begun[-1][0]), begun[-1][1].decode()) if begun else (0, "main")
         what = f"{name}() in call {number}"
         text = done.stderr.decode(errors="replace")
+        race = _RACE.search(text)
+        if race:
+            return self._race(race[1], text)
         if done.stopped:
             return self.at_function(build.stopped_finding(done, what), name)
         report = _SANITIZER.search(text)
@@ -271,6 +280,20 @@ class Run:
         return self.at_function(
             Finding("S106", f"{what} ended the program with status {done.status}"), name
         )
+
+    def _race(self, kind: str, text: str) -> Finding:
+        """What ThreadSanitizer reported: at the access that held no lock, or else at the
+        later one."""
+        accesses = [(found[0], found[1], _STUDENTS.search(found[2])) for found in _ACCESS.findall(text)]
+        places = [where for _, locks, where in accesses if where and not locks]
+        places += [where for _, _, where in accesses if where]
+        if not places:
+            raise GraderError(f"ThreadSanitizer: {kind}: {text.strip()[:300]}")
+        excerpt = tuple(
+            f"{what}, {'with' if locks else 'without'} a lock{f': {where[1]}:{where[2]}' if where else ''}"
+            for what, locks, where in accesses[:2]
+        )
+        return Finding("S107", f"ThreadSanitizer: {kind}", places[0][1], int(places[0][2]), excerpt)
 
     # Where in the student's files something is.
 

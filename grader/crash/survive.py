@@ -22,6 +22,9 @@ from .explore import PROFILES, Exploration, Explored, Server, Tried
 from .ops import OpsFile, unquoted, write_ops
 from .scenario import OUR_OWN, Case, Done, Promise, Scenario, Subject
 
+RETRACED = 5
+
+
 @dataclass(frozen=True)
 class Traced:
     """A scenario as it went: what the driver said, with the positions in the trace."""
@@ -232,9 +235,13 @@ def _traced(scenario: Scenario, trace: Trace, calls: dict[int, tuple]) -> Traced
 def counterexample(
     run: Run, server: Server, subject: Subject, scenario: Scenario, profile: str, worst: Broken
 ) -> Finding:
-    """Once more, alone and with a stack for every call, so that lines can be named."""
-    traced = trace(run, [scenario], stacks=True)
-    broken, explored = _explore(server, subject, traced, profile, {})
+    """Once more, alone and with a stack for every call, so that lines can be named; where
+    threads may take another course, until it is broken again."""
+    for _ in range(RETRACED):
+        traced = trace(run, [scenario], stacks=True)
+        broken, explored = _explore(server, subject, traced, profile, {})
+        if 0 in broken:
+            break
     worst = broken.get(0, worst)
     message = (
         f"{scenario.name}: {worst.how}. The promise, {worst.promise.level}: {worst.promise.text}. "

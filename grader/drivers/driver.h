@@ -63,8 +63,10 @@ void driver_make_call(long number, char **words);
 /* A copy of such words that outlives the line they stand in. */
 char **driver_keep(char **words);
 
-/* The number of the call that runs now. */
-extern long driver_call;
+/* The number of the call that this thread makes; 0 in a thread that is not the
+ * driver's. Then that of the call that began last in any. */
+extern _Thread_local long driver_call;
+extern _Atomic long driver_last_call;
 
 enum { DRIVER_MARKS_FD = 200 }; /* out of the way of what a student opens */
 
@@ -75,6 +77,9 @@ extern void (*driver_sink)(const char *text, size_t len);
  * it in a constructor. */
 extern void (*driver_input)(char *input);
 
+/* While it is set, lines are shown to it first; it returns 1 for one that it keeps
+ * for itself, which is then not made. */
+extern int (*driver_take)(long number, char **words);
 /* What a server does once, before its first child: libraries of the lesson's make
  * ready here what each child would else make ready for itself. Nothing of the
  * student's is called. */

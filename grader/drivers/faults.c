@@ -21,6 +21,9 @@
  *     meanwhile KIND N CALL ...  just before it, another process makes a call of
  *                                the script and ends; its report has the number
  *                                of this line
+ *     fault KIND N delay MICROSECONDS
+ *                                the Nth and all that follow are so much later,
+ *                                whatever else happens to them; not reported
  *     clear                      no more faults
  *
  * A report of a sync says which descriptor it was for: what it covered is lost if
@@ -33,8 +36,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +47,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern const char __executable_start; /* ld(1): where the program is loaded */
@@ -50,14 +56,15 @@ enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
     K_UNLINK, K_LOCK, K_ANY, KINDS
 };
-enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, MEANWHILE };
+enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, DELAY, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "create", "close", "rename",
     "unlink", "lock", "any",
 };
 static const char *const effect_names[] = {
-    "none", "short", "zero", "errno", "watch", "kill", "taken", "meanwhile",
+    "none", "short", "zero", "errno", "watch", "kill", "taken", "delay",
+    "meanwhile",
 };
 
 struct fault {
@@ -69,8 +76,10 @@ struct fault {
 };
 
 static struct fault faults[KINDS];
+static struct fault delays[KINDS];
+static atomic_flag counting = ATOMIC_FLAG_INIT; /* threads count calls in turn */
 
-static struct fault *fault_of(char **args)
+static struct fault *fault_of(char **args, struct fault *table)
 {
     int kind = 0;
 
@@ -78,7 +87,7 @@ static struct fault *fault_of(char **args)
         kind++;
     if (kind == KINDS)
         driver_fail("no such kind of fault");
-    struct fault *f = &faults[kind];
+    struct fault *f = &table[kind];
     size_t len = strlen(args[1]);
     f->forever = len > 0 && args[1][len - 1] == '+';
     if (f->forever)
@@ -89,7 +98,8 @@ static struct fault *fault_of(char **args)
 
 static void call_fault(char **args)
 {
-    struct fault *f = fault_of(args);
+    int delays_it = strcmp(args[2], "delay") == 0;
+    struct fault *f = fault_of(args, delays_it ? delays : faults);
 
     f->effect = SHORT;
     while (f->effect < MEANWHILE &&
@@ -102,7 +112,7 @@ static void call_fault(char **args)
 
 static void call_meanwhile(char **args)
 {
-    struct fault *f = fault_of(args);
+    struct fault *f = fault_of(args, faults);
 
     f->effect = MEANWHILE;
     f->value = driver_call;
@@ -113,6 +123,7 @@ static void call_clear(char **args)
 {
     (void)args;
     memset(faults, 0, sizeof(faults));
+    memset(delays, 0, sizeof(delays));
 }
 
 static const struct call fault_calls[] = {
@@ -153,25 +164,56 @@ static void meanwhile(const struct fault *f)
 static void say_met(const char *name, enum effect effect, long value, int fd,
                     const char *from)
 {
-    driver_say("! %ld %s %s %ld @0x%lx fd=%d\n", driver_call, name,
+    long call = driver_call ? driver_call : driver_last_call;
+
+    driver_say("! %ld %s %s %ld @0x%lx fd=%d\n", call, name,
                effect_names[effect], value,
                (unsigned long)(from - &__executable_start), fd);
 }
 
-static long met_value; /* of the last fault: how many bytes, which errno */
+/* Of the last fault: how many bytes, which errno. */
+static _Thread_local long met_value;
+
+static void lock_counts(void)
+{
+    while (atomic_flag_test_and_set(&counting))
+        sched_yield();
+}
+
+static int counts_down(struct fault *f)
+{
+    return f->countdown > 0 && --f->countdown > 0;
+}
 
 /* Whether it is this call's turn; says so. */
 static enum effect turn_of(struct fault *f, const char *name, int fd,
                            const char *from)
 {
-    if (f->effect == NONE || (f->countdown > 0 && --f->countdown > 0))
-        return NONE;
+    lock_counts();
     enum effect effect = f->effect;
+    if (effect == NONE || counts_down(f)) {
+        atomic_flag_clear(&counting);
+        return NONE;
+    }
     say_met(name, effect, f->value, fd, from);
     met_value = f->value;
     if (!f->forever)
         f->effect = NONE;
+    atomic_flag_clear(&counting);
     return effect;
+}
+
+static void delay(struct fault *f)
+{
+    struct timespec time = { f->value / 1000000, f->value % 1000000 * 1000 };
+
+    if (f->effect != DELAY)
+        return;
+    lock_counts();
+    int early = counts_down(f);
+    atomic_flag_clear(&counting);
+    if (!early)
+        nanosleep(&time, NULL);
 }
 
 /* What is to happen to this call. `fd` is -1 for a call by path. */
@@ -179,6 +221,8 @@ static enum effect meet(enum kind kind, const char *name, int fd,
                         const char *from)
 {
     int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE;
+
+    delay(&delays[kind]);
     enum effect any = counts ? turn_of(&faults[K_ANY], name, fd, from) : NONE;
     enum effect own = turn_of(&faults[kind], name, fd, from);
     enum effect effect = own == NONE ? any : own;

@@ -1,0 +1,464 @@
+"""Checks of group commit: wal_group_open, wal_group_commit, wal_group_close."""
+
+import errno
+from itertools import islice
+
+from ..crash import faults, group
+from ..crash.explore import reference_server
+from ..crash.group import CLOSE, LOG, OPEN, commit, together
+from ..crash.survive import Tally, survive, trace
+from ..errors import CannotJudge
+from ..result import Finding
+from ..run import Run, Script
+from ..trace import ops
+from ..tracing import replayed_run
+from . import check
+from .batch_format import log_of, parse, records_of
+from .returns import errno_name, wrong_return
+from .wal_format import FOUR, SET, apply, random_record
+
+FIRST, SECOND, THIRD = FOUR[:3]
+SLOW = 4_000  # microseconds: long beside what threads need to join a batch
+TRIES = 3  # where the machine may have kept a thread from running
+NEVER = 1 << 62  # a position behind all others
+HANGS = 5.0  # seconds
+
+
+def _records(threads: int, each: int) -> list[list[tuple]]:
+    """What each thread commits; no two keys are the same."""
+    return [[(SET, b"%d.%d" % (t, i), b"value") for i in range(each)] for t in range(threads)]
+
+
+def _script(*calls) -> tuple[Script, dict[int, tuple]]:
+    script = Script()
+    return script, {script.call(*call): call for call in calls}
+
+
+def _commits(session, calls) -> dict[tuple, object]:
+    """The reply to each commit, by its record."""
+    return {
+        call[2:5]: session[number] for number, call in calls.items()
+        if call[0] == "wal_group_commit" and number in session.replies
+    }
+
+
+def _log(run: Run, session, name: str = LOG):
+    """The whole batches of the log; a finding if anything else is in it."""
+    data = session.file(name)
+    if data is None:
+        return [], [run.at_function(Finding("O103", f"{name} is not there"), "wal_group_commit")]
+    found, wrong = parse(data)
+    if not wrong:
+        return found, []
+    message = f"{name} is not a log of whole batches: {wrong}"
+    return found, [run.at_function(Finding("O103", message), "wal_group_commit")]
+
+
+def _in_order(found, want) -> str | None:
+    """What is wrong with the records of a log, of which each thread has its list."""
+    records = records_of(found)
+    for thread, theirs in enumerate(want):
+        there = [record for record in records if record in theirs]
+        if there != theirs:
+            return f"of thread {thread} the log holds {len(there)} records, and not its {len(theirs)} in order"
+    more = len(records) - sum(map(len, want))
+    return f"the log holds {more} records too many" if more else None
+
+
+@check("builds")
+def holds_every_record_committed(run: Run):
+    """The log holds every record, in batches, those of each thread in their order.
+
+    One thread commits small records, random ones and the largest there is; the log is
+    opened again and continued; then four threads commit at the same time, then eight.
+    Everything is found by wal_batch_recover().
+    """
+    rng = run.rng("committed")
+    alone = FOUR + [random_record(rng) for _ in range(20)]
+    alone.insert(9, (SET, rng.randbytes(65_535), rng.randbytes(65_535)))
+    few = [[(SET, b"once %d" % t, b"")] for t in range(4)]
+    many = _records(8, 6)
+    many[3][2] = (SET, b"3.2", rng.randbytes(60_000))
+    script, calls = _script(
+        OPEN, *map(commit, alone), CLOSE, OPEN, ("fault", "sync", 1, "delay", SLOW // 4),
+        *together(few), *together(many), CLOSE, group.RECOVER,
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    for number, call in calls.items():
+        if call[0].startswith("wal_group"):
+            bad = list(wrong_return(run, session[number], 0, "O103", "where nothing is wrong"))
+            if bad:
+                yield bad[0]
+                return
+    found, wrong = _log(run, session)
+    if not wrong:
+        problem = _in_order(found, [alone, *few, *many])
+        wrong = [run.at_function(Finding("O103", problem), "wal_group_commit")] if problem else []
+    yield from wrong
+    reply = session[len(script.lines)]
+    pairs = dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
+    if not wrong and pairs != apply(records_of(found)):
+        yield run.at_function(Finding("O103", "recovery finds something else"), "wal_group_commit")
+
+
+@check("holds-every-record-committed")
+def marks_what_is_synced(run: Run):
+    """Each mark says how much of the log was synced when its batch was written.
+
+    One thread commits, so all that stands in front of a batch has been synced: the mark
+    says where it stands itself. Also in a log that was there before.
+    """
+    old = log_of([FIRST], [SECOND, THIRD])
+    script, _ = _script(OPEN, *map(commit, FOUR), CLOSE)
+    session = run.drive(script, files={LOG: old}, seconds=HANGS)
+    found, wrong = _log(run, session)
+    yield from wrong
+    for one in found:
+        if one.synced != one.offset:
+            message = f"the mark at offset {one.offset} says that {one.synced} bytes are synced"
+            yield run.at_function(Finding("O110", message), "wal_group_commit")
+            return
+    if not wrong and not (session.file(LOG) or b"").startswith(old):
+        yield run.at_function(Finding("O104", "the log that was there is not continued"), "wal_group_open")
+
+
+@check("holds-every-record-committed")
+def refuses_one_record_and_commits_the_rest(run: Run):
+    """A record without an encoding is refused, and spoils neither batch nor log.
+
+    It gets -EINVAL at once. The records of the others are committed.
+    """
+    many = _records(4, 3)
+    bad = [(3, b"k", b""), (SET, b"", b"v")]
+    script, calls = _script(
+        OPEN, ("together",), *(commit(r, t) for t in range(4) for r in (many[t][0], bad[t % 2], *many[t][1:])),
+        ("apart",), CLOSE,
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    for number, call in calls.items():
+        if call[0] == "wal_group_commit":
+            want = -errno.EINVAL if call[2:5] in bad else 0
+            when = "for a bad record" if want else "beside a bad record"
+            yield from islice(wrong_return(run, session[number], want, "F110", when), 1)
+    found, wrong = _log(run, session)
+    problem = None if wrong else _in_order(found, many)
+    yield from wrong
+    if problem:
+        yield run.at_function(Finding("F110", f"beside a bad record: {problem}"), "wal_group_commit")
+
+
+@check("holds-every-record-committed")
+def has_no_data_race(run: Run):
+    """ThreadSanitizer sees no data race.
+
+    What one thread writes and another reads, without a lock or an atomic between them,
+    has no meaning in C. Your program runs in a build that watches for it: eight threads
+    commit; the log is closed while they do; a sync fails.
+    """
+    many = _records(8, 6)
+    late = ("pause", 300, "@8"), (*CLOSE, "@8")
+    begin, *commits, end = together(many)
+    for script, _ in (
+        _script(OPEN, begin, *commits, end, CLOSE),
+        _script(OPEN, ("fault", "sync", 1, "delay", 200), begin, *commits, *late, end),
+        _script(OPEN, ("fault", "sync", 3, "errno", errno.EIO), begin, *commits, end, CLOSE),
+    ):
+        run.drive(script, files=group.FOLDER, variant="raced", seconds=4 * HANGS)
+    yield from ()  # a race raises Failed, with its finding
+
+
+# What the trace shows. Syncs are slow, as on a disk.
+
+
+def _slow(kind: str) -> tuple:
+    return "fault", kind, 1, "delay", SLOW
+
+
+def _flushes(op) -> bool:
+    """Is it a sync of the log, or a write that is one?"""
+    return isinstance(op, (ops.Sync, ops.SyncAll)) and getattr(op, "ok", True) \
+        or isinstance(op, ops.Write) and op.dsync
+
+
+def _marks(replayed, begin: str) -> dict[int, int]:
+    """Where in the trace the calls with these numbers began (>) or had returned (<)."""
+    words = [(op, op.text.split()) for op in replayed.ops if isinstance(op, ops.Mark)]
+    return {int(w[1]): op.call.entered for op, w in words if w[0] == begin and len(w) > 2}
+
+
+def _eight(run: Run, slow: str) -> tuple[int, int]:
+    """Eight threads, four commits each: the syncs, and the most that a commit waited for."""
+    script, calls = _script(OPEN, _slow(slow), *together(_records(8, 4)), ("clear",), CLOSE)
+    session, replayed = replayed_run(run, script, group.FOLDER, stacks=False)
+    begun, ended = _marks(replayed, ">"), _marks(replayed, "<")
+    numbers = [n for n, call in calls.items() if call[0] == "wal_group_commit"]
+    first, last = min(begun[n] for n in numbers), max(ended[n] for n in numbers)
+    flushes = [op for op in replayed.ops if _flushes(op) and first < op.call.entered < last]
+    if slow == "sync" and all(isinstance(op, ops.Write) for op in flushes):
+        return _eight(run, "write")  # it has no syncs but those that its writes are
+    waited = (sum(begun[n] < op.call.exited < ended[n] for op in flushes) for n in numbers)
+    return len(flushes), max(waited)
+
+
+def _best_of(run: Run, which: int, enough: int) -> int:
+    """The least of a few runs: any one may have been disturbed."""
+    tried = run.memo.setdefault("eight", [])
+    while len(tried) < TRIES and not any(one[which] <= enough for one in tried):
+        tried.append(_eight(run, "sync"))
+    return min(one[which] for one in tried)
+
+
+@check("holds-every-record-committed")
+def shares_its_syncs(run: Run):
+    """Commits share syncs: eight threads need fewer than half as many as commits.
+
+    Every sync is made to take four milliseconds longer, as on a disk, so that the other
+    threads have time to join the next batch.
+    """
+    syncs = _best_of(run, 0, 15)
+    if syncs > 15:
+        message = f"eight threads made 32 commits, and {syncs} syncs"
+        yield run.at_function(Finding("D109", message), "wal_group_commit")
+
+
+@check("shares-its-syncs")
+def waits_for_two_flushes_at_most(run: Run):
+    """No commit waits for more than two flushes.
+
+    The one that is going on when it comes, and its own. Nobody is passed over.
+    """
+    waited = _best_of(run, 1, 2)
+    if waited > 2:
+        message = f"a commit waited until {waited} flushes had ended"
+        yield run.at_function(Finding("D110", message), "wal_group_commit")
+
+
+# Failures.
+
+
+def _with_failing(run: Run, kind: str, error: int):
+    """Flushes are slow, and the second one fails. Six threads; then one more commit."""
+    many = _records(6, 3)
+    script, calls = _script(
+        OPEN, _slow("sync"), ("fault", kind, 2, "errno", error), *together(many), ("clear",),
+        ("fault", "write", "1+", "watch"), commit(NEXT), CLOSE,
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    return session, calls
+
+
+NEXT = (SET, b"next", b"one")
+
+
+def _fault(session):
+    """The failure that was brought about, if the program came across it."""
+    met = [fault for reply in session.replies.values() for fault in reply.faults]
+    return next((fault for fault in met if fault.what == "errno"), None)
+
+
+@check("holds-every-record-committed")
+def fails_everyone_in_the_batch(run: Run):
+    """Where a flush fails, everyone whose record stood in it is told.
+
+    The second flush of six threads fails, in its write or in its sync. Those of the first
+    batch had been told 0. Nobody else is: each gets the errno.
+    """
+    for kind, error, code in (("sync", errno.EIO, "F104"), ("write", errno.ENOSPC, "F103")):
+        session, calls = _with_failing(run, kind, error)
+        fault = _fault(session)
+        if fault is None:
+            continue
+        found = parse(session.file(LOG) or b"")[0]
+        durable, later = records_of(found[:1]), records_of(found[2 if kind == "sync" else 1 :])
+        replies = _commits(session, calls)
+        wrong = [r for r in replies if replies[r]["ret"] != -error and r not in durable and r != NEXT]
+        for record in sorted(wrong, key=lambda record: record in later)[:1]:
+            message = (
+                f"the {kind} of the second flush failed ({errno.errorcode[error]}), and wal_group_commit() of "
+                f"{record[1].decode()}, not in the first, returned {errno_name(replies[record]['ret'])}"
+            )
+            yield run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")
+            return
+
+
+@check("fails-everyone-in-the-batch")
+def stops_after_a_failed_flush(run: Run):
+    """After a failed flush the log is poisoned.
+
+    Every later commit and the close return that errno, and nothing is written any more:
+    after a failed sync no later one is believed. The file is closed all the same.
+    """
+    for kind, error in (("sync", errno.EIO), ("write", errno.EIO)):
+        session, calls = _with_failing(run, kind, error)
+        if _fault(session) is None:
+            continue
+        what = f"the {kind} of a flush had failed"
+        for number, call in calls.items():
+            if call[2:5] != NEXT and call != CLOSE:
+                continue
+            reply = session[number]
+            yield from wrong_return(run, reply, -error, "F105", f"though {what}")
+            for fault in reply.faults[:1]:
+                yield run.at_fault(Finding("F105", f"{what}, and {fault.call}() is called again"), fault)
+
+
+@check("holds-every-record-committed")
+def drains_at_close(run: Run):
+    """wal_group_close() flushes what has joined a batch, and tells its writers.
+
+    It is called while four threads commit and a sync goes on. Whoever was in time gets
+    0 and finds the record in the log; who comes later gets -EBADF. Nothing stays open.
+    """
+    wrong: list[Finding] | None = None
+    for _ in range(TRIES):
+        was_busy, found = _drains(run)
+        wrong = found if was_busy else wrong
+        if wrong == []:
+            break
+    if wrong is None:
+        raise CannotJudge("this machine is too busy to have threads wait in a batch")
+    yield from wrong[:1]
+    yield from _reports_a_failed_close(run)
+
+
+def _drains(run: Run) -> tuple[bool, list[Finding]]:
+    """The first thread flushes, the others join the next batch, and then the log is
+    closed: whether it was so, and what is wrong."""
+    slow = 5 * SLOW
+    begin, *commits, end = together(_records(4, 2))
+    pauses = (("pause", slow // 4, f"@{thread}") for thread in (1, 2, 3))
+    closing = ("pause", slow * 5 // 8, "@4"), (*CLOSE, "@4")
+    script, calls = _script(
+        ("fds",), OPEN, *(("fault", kind, 1, "delay", slow) for kind in ("sync", "write")), begin, *pauses, *commits, *closing, end,
+        ("clear",), commit(NEXT), ("fds",),
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    number = next(n for n, call in calls.items() if call[0] == CLOSE[0])
+    inside = _inside(session, calls, number)
+    found, wrong = _log(run, session)
+    wrong += wrong_return(run, session[number], 0, "F112", "while threads commit")
+    wrong += _told(run, _commits(session, calls), records_of(found), inside)
+    if session[len(script.lines)]["open"] > session[1]["open"]:
+        wrong.append(run.at_function(Finding("F109", "wal_group_close() leaves the file open"), "wal_group_close"))
+    return len(inside) > 2, wrong
+
+
+def _inside(session, calls, closing: int) -> set[tuple]:
+    """The records whose commit had begun when the close began, and had not ended."""
+    lines = [line.split() for line in session.done.marks.decode().splitlines()]
+    lines = lines[: lines.index([">", str(closing), CLOSE[0]])]
+    begun = {int(w[1]) for w in lines if w[0] == ">"} - {int(w[1]) for w in lines if w[0] == "<"}
+    return {calls[n][2:5] for n in begun if calls.get(n, ("",))[0] == "wal_group_commit"}
+
+
+def _told(run: Run, replies, there, inside):
+    for record, reply in replies.items():
+        name, got = record[1].decode(), reply["ret"]
+        if record in inside and got != 0:
+            problem = f"a commit that was waiting when the log was closed returned {errno_name(got)}"
+        elif got == 0 and record not in there:
+            problem = f"the commit of {name} returned 0, and the log does not hold it"
+        elif got != 0 and record in there:
+            problem = f"the commit of {name} returned {errno_name(got)}, and the log holds it"
+        elif got not in (0, -errno.EBADF):
+            problem = f"a commit after the close returned {errno_name(got)}, and should return -EBADF"
+        else:
+            continue
+        yield run.at_function(Finding("F112", problem), "wal_group_close")
+        return
+
+
+def _reports_a_failed_close(run: Run):
+    for kind, code in (("sync", "F104"), ("close", "F108")):
+        script, calls = _script(
+            ("fds",), OPEN, commit(FIRST), ("fault", kind, 1, "errno", errno.EIO), CLOSE, ("clear",), ("fds",)
+        )
+        session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+        reply = session[5]
+        if reply.faults:
+            yield from wrong_return(run, reply, -errno.EIO, code, f"though {reply.faults[0].call}() failed")
+        if session[7]["open"] > session[1]["open"]:
+            yield run.at_function(Finding("F109", "wal_group_close() leaves the file open"), "wal_group_close")
+
+
+# Power losses.
+
+LARGE = (SET, b"0.1", b"\xa5" * 4200)  # crosses a block boundary: its parts can be lost apart
+
+
+def _among_threads() -> list:
+    """Slow syncs let others join meanwhile; slow writes let a sync overtake them."""
+    many = _records(4, 3)
+    many[0][1] = LARGE
+    few = _records(3, 2)
+    calls = {
+        "threads, syncs being slow": (_slow("sync"), many),
+        "threads, writes being slow": (_slow("write"), few),
+        "threads, nothing being slow": (("clear",), few),
+    }
+    return [
+        group.scenario(name, OPEN, first, *together(records), ("clear",), CLOSE)
+        for name, (first, records) in calls.items()
+    ]
+
+
+def _session(second=SECOND) -> group.Scenario:
+    return group.scenario("commits", OPEN, commit(FIRST), commit(second), CLOSE)
+
+
+def _killed(run: Run) -> list:
+    """The next process recovers first; or it opens the log as it is, where that was
+    killed at its last sync but one: all of the last batch stands in the page cache."""
+    then = OPEN, commit(THIRD), CLOSE
+    synced = [site for site in faults.sites(run, _session(LARGE)) if site.is_sync]
+    return faults.killed(_session(LARGE), then, synced[-2:-1]) + \
+        faults.killed(_session(), (group.RECOVER, *then), faults.sites(run, _session()))
+
+
+@check("holds-every-record-committed")
+def survives_a_crash_among_threads(run: Run):
+    """No power loss, at any moment, takes what any thread was promised.
+
+    Threads commit, traced, with slow syncs, with slow writes, and as fast as it goes. On
+    every disk that a power loss at any moment could leave, what had been acknowledged by
+    then must be there, and the log must hold each thread's records in its order, and no
+    others. A process is killed at each of its calls, and another goes on.
+    """
+    tally = Tally()
+    run.tried["survives-a-crash-among-threads"] = tally.lines
+    scenarios = _among_threads() + _killed(run)
+    yield from survive(run, reference_server(run, run.lesson), group.SUBJECT, scenarios, tally)
+    run.notes["survives-a-crash-among-threads"] = tally.sum
+
+
+@check("survives-a-crash-among-threads", "stops-after-a-failed-flush")
+def survives_every_fault_of_a_flush(run: Run):
+    """Whatever call fails, nothing that was acknowledged is lost.
+
+    Each call that changes files fails in turn, once or with all behind it, and then the
+    power fails at any moment.
+    """
+    sites, tally = faults.sites(run, _session()), Tally()
+    run.tried["survives-every-fault-of-a-flush"] = tally.lines
+    tally.lines.append(faults.plan(sites))
+    then = group.RECOVER, ("stop",), OPEN, commit(THIRD), CLOSE, ("resume",)
+    scenarios = faults.failing(_session(), then, sites)
+    traced = trace(run, scenarios)
+    yield from islice(faults.leaks(run, traced), 1)
+    yield from islice((found for one in traced for found in _goes_on(run, one)), 1)
+    server = reference_server(run, run.lesson)
+    yield from survive(run, server, group.SUBJECT, scenarios, tally, faults.PROFILES)
+    run.notes["survives-every-fault-of-a-flush"] = tally.sum
+
+
+def _goes_on(run: Run, traced):
+    """What returns 0 after a failure, before the log is opened again."""
+    failed = None
+    for done in traced.done_at(NEVER):
+        if done.call[0] in ("wal_group_open", "wal_batch_recover"):
+            failed = None
+        elif failed and done.ok:
+            message = f"{traced.scenario.name}: {failed}() failed, and {done.call[0]}() then returned 0"
+            yield run.at_function(Finding("F105", message), done.call[0])
+        elif done.reply and not done.ok:
+            failed = done.call[0]
