@@ -55,17 +55,23 @@ def _plain_trace(run: Run) -> bool:
     return False
 
 
-def _grade(lesson_id: str, stage_into):
-    """The findings, what did not pass, our errors, and the source lines found fault with;
-    then whether each of the plain checks would have seen something."""
+def _grade(lesson_id: str, stage_into, enough=lambda code, line: False):
+    """The findings with their source lines, what did not pass, our errors; then whether
+    each of the plain checks would have seen something. Checks are run in their order
+    until a finding is `enough`."""
     graph = LessonGraph(course.find(lesson_id), stage_into)
     try:
-        checks = graph.all().checks
-        findings = [finding for check in checks for finding in check.findings]
-        lines = [(finding.code, _source_line(graph.run, finding)) for finding in findings]
+        lines, checks = [], []
+        for name in graph.lesson.checks:
+            checks.append(graph.result(name))
+            found = [(f.code, _source_line(graph.run, f)) for f in checks[-1].findings]
+            lines += found
+            if any(enough(*one) for one in found):
+                break
         wrong = [check.id for check in checks if check.status != result.PASSED]
         errors = [check.detail for check in checks if check.status == result.GRADER_ERROR]
-        by_output = bool(set(wrong) & set(PLAIN_OUTPUT))
+        plain = [name for name in PLAIN_OUTPUT if name in graph.lesson.checks]
+        by_output = any(graph.result(name).status != result.PASSED for name in plain)
         by_trace = "builds" not in wrong and _plain_trace(graph.run)
         return lines, wrong, errors, (by_output, by_trace)
     finally:
@@ -79,10 +85,13 @@ def _source_line(run: Run, finding: Finding) -> str:
 
 def audit_mutant(mutant: Mutant) -> Outcome:
     """Caught is caught with its finding, and in its line where the mutant names one."""
-    lines, _, errors, plain = _grade(mutant.lesson, lambda dest: stage_mutant(mutant, dest))
-    right = [line for code, line in lines if code == mutant.finding]
-    if mutant.line:
-        right = [line for line in right if mutant.line in line]
+    def is_right(code: str, line: str) -> bool:
+        return code == mutant.finding and (not mutant.line or mutant.line in line)
+
+    lines, _, errors, plain = _grade(
+        mutant.lesson, lambda dest: stage_mutant(mutant, dest), enough=is_right
+    )
+    right = any(is_right(*line) for line in lines)
     caught = "error" if errors else "right" if right else "other" if lines else "missed"
     detail = "; ".join(errors or [f"{code} in: {line.strip()}" for code, line in lines])
     return Outcome(mutant.name, mutant.lesson, caught, *plain, detail)

@@ -203,6 +203,12 @@ def _why_not(done: Completed, command: str, text: str, errors: list[Finding]) ->
     return [Finding("B102", f"{command}: ended with status {done.status}", excerpt=last)]
 
 
+def why_not(done: Completed, command: str) -> list[Finding]:
+    """Why a command that compiles or links a student's file failed."""
+    text = done.stderr.decode(errors="replace")
+    return _why_not(done, command, text, _diagnostics(text)[0])
+
+
 def stopped_finding(done: Completed, what: str) -> Finding:
     """Why the sandbox ended a run."""
     return {

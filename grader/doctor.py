@@ -12,6 +12,7 @@ NEEDED = {
     "gcc": "compiles the lessons",
     "strace": "shows the system calls that a promise rests on",
     "addr2line": "names the line of a finding",
+    "git": "plants the bugs that a test has to catch",
     "prlimit": "limits what a program may use",
     "taskset": "makes tracing fast",
 }

@@ -109,6 +109,17 @@ class Session:
         return stat.S_IMODE((self.folder / name).lstat().st_mode)
 
 
+def sanitizer_finding(text: str, what: str) -> Finding | None:
+    """What AddressSanitizer or UBSan reported, at the student's line if it names one."""
+    report = _SANITIZER.search(text)
+    if not report:
+        return None
+    where = _STUDENTS.search(text)
+    message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
+    place = (where[1], int(where[2])) if where else (None, None)
+    return Finding("S105", f"{what}: {message}", *place)
+
+
 def read_regular(path: Path) -> bytes | None:
     """Reads what a student's program left, without following a link out of it."""
     try:
@@ -176,7 +187,7 @@ class Run:
     @cached_property
     def _builds(self):
         jobs = {}
-        for variant in self.builds:
+        for variant in self.builds if self.lesson.driver else ("lesson",):
             jobs[variant] = self._pool.submit(
                 *((build.build_lesson, self.lesson, self.sandbox) if variant == "lesson" else
                   (build.build_driver, self.lesson, self.sandbox, variant))
@@ -267,12 +278,9 @@ class Run:
             return self._race(race[1], text)
         if done.stopped:
             return self.at_function(build.stopped_finding(done, what), name)
-        report = _SANITIZER.search(text)
+        report = sanitizer_finding(text, what)
         if report:
-            where = _STUDENTS.search(text)
-            message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
-            place = (where[1], int(where[2])) if where else (None, None)
-            return Finding("S105", f"{what}: {message}", *place)
+            return report
         if done.signal == 24 or done.signal == 9:
             return self.at_function(Finding("S101", f"{what} used up its processor time"), name)
         if done.signal:

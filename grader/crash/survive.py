@@ -9,7 +9,7 @@ could leave then are recovered in the same way.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .. import tracing
 from ..errors import CannotJudge
@@ -251,8 +251,20 @@ def counterexample(
     finding = Finding(worst.promise.code, message, excerpt=excerpt)
     if worst.promise.code.startswith("R") and server.sandbox is run.sandbox:
         return run.at_function(finding, worst.promise.at or subject.recovering)
+    met = _at_failure(run, traced[0], worst.tried.point)
+    if met:
+        return replace(finding, file=met[0], line=met[1])
     done = traced[0].done_at(worst.tried.point)
     last = next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
     return verdict.at_lost_call(
         run, traced[0].ops, profile, worst.tried, finding, subject.promising, last
     )
+
+
+def _at_failure(run: Run, traced: Traced, point: int) -> tuple[str, int] | None:
+    """Where the student's program made the call that was made to fail, if one was."""
+    for op in traced.trace.ops:
+        is_failure = isinstance(op, Mark) and op.text.startswith("! ") and " kill " not in op.text
+        if is_failure and op.call.entered <= point:
+            return next((place for _, place in tracing.student_stack(run, op.call)), None)
+    return None
