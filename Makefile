@@ -118,6 +118,10 @@ crashlab: ## build the crash lab's command: build/crashlab
 bench-crashlab: ## how many disks a second the crash lab tries
 	@$(PY) -m grader.crash.bench
 
+.PHONY: bench
+bench: ## how fast the log is, beside a raw loop, LevelDB and SQLite
+	@$(PY) -m grader.bench
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf build
