@@ -54,6 +54,7 @@ class Program:
 LEVELDB = {"library": "leveldb", "header": "leveldb/c.h", "package": "libleveldb-dev"}
 SQLITE = {"library": "sqlite3", "header": "sqlite3.h", "package": "libsqlite3-dev"}
 PROGRAMS = (
+    Program("crc", ("crc.c",), ("crc32.c",)),
     Program("append", ("append.c",), WRITER),
     Program("commits-wal", ("commits.c", "commits_wal.c"), ("group_commit.c", "wal_batch.c", *RECOVERY)),
     Program("commits-raw", ("commits.c", "commits_raw.c")),
@@ -81,7 +82,7 @@ def once(name: str, *args) -> tuple[float, ...]:
     work = HOME / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    path = work if name == "append" else work / "log"
+    path = work if name == "append" else work / "log"  # of no use to crc
     done = subprocess.run(
         [HOME / name, *map(str, args), path], capture_output=True, text=True, timeout=SECONDS, check=False
     )

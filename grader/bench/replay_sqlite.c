@@ -19,24 +19,30 @@ static void run(const char *sql)
     must(sqlite3_exec(db, sql, NULL, NULL, NULL), sql);
 }
 
+/* A transaction for each round of the keys, so that each record is a frame. */
 void replay_make(const char *path, uint64_t count, uint64_t keys, uint32_t size)
 {
-    sqlite3_stmt *insert;
+    sqlite3_stmt *put;
 
-    must(size <= AROUND_ROW_BYTES || keys != count, "SIZE, KEYS");
+    must(size <= AROUND_ROW_BYTES, "SIZE");
     must(sqlite3_open(path, &db), "sqlite3_open");
-    run("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA "
-        "synchronous=FULL;"
-        "PRAGMA wal_autocheckpoint=0; CREATE TABLE log (record BLOB); BEGIN");
-    must(sqlite3_prepare_v2(db, "INSERT INTO log VALUES (randomblob(?))", -1,
-                            &insert, NULL),
+    run("PRAGMA page_size=4096");
+    run("PRAGMA journal_mode=WAL");
+    run("PRAGMA wal_autocheckpoint=0");
+    run("CREATE TABLE log (key INTEGER PRIMARY KEY, record BLOB)");
+    must(sqlite3_prepare_v2(db, "REPLACE INTO log VALUES (?, randomblob(?))",
+                            -1, &put, NULL),
          "prepare");
-    sqlite3_bind_int(insert, 1, (int)size - AROUND_ROW_BYTES);
+    sqlite3_bind_int(put, 2, (int)size - AROUND_ROW_BYTES);
     for (uint64_t i = 0; i < count; i++) {
-        must(sqlite3_step(insert) != SQLITE_DONE, "insert");
-        must(sqlite3_reset(insert), "insert");
+        if (i % keys == 0)
+            run("BEGIN");
+        sqlite3_bind_int64(put, 1, (sqlite3_int64)(i % keys));
+        must(sqlite3_step(put) != SQLITE_DONE, "put");
+        must(sqlite3_reset(put), "put");
+        if (i % keys == keys - 1 || i == count - 1)
+            run("COMMIT");
     }
-    run("COMMIT");
 }
 
 void replay_open(const char *path)
