@@ -91,6 +91,15 @@ int kv_set(struct kv *kv, const void *key, size_t key_len, const void *value,
     if (kv->count >= kv->bucket_count && grow(kv) < 0)
         return -ENOMEM;
 
+    struct kv_entry **at = find(kv, key, key_len);
+    struct kv_entry *old = *at;
+    /* A value of the same size takes the old one's place: no allocation. */
+    if (old && old->value_len == value_len) {
+        if (value_len > 0)
+            memmove(old->key + key_len, value, value_len);
+        return 0;
+    }
+
     struct kv_entry *entry = malloc(sizeof(*entry) + key_len + value_len);
     if (!entry)
         return -ENOMEM;
@@ -101,8 +110,6 @@ int kv_set(struct kv *kv, const void *key, size_t key_len, const void *value,
     if (value_len > 0)
         memcpy(entry->key + key_len, value, value_len);
 
-    struct kv_entry **at = find(kv, key, key_len);
-    struct kv_entry *old = *at;
     entry->next = old ? old->next : NULL;
     *at = entry;
     kv->count += old ? 0 : 1;

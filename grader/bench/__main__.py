@@ -25,8 +25,8 @@ THREADS_IN_TABLE = (8, 32, 64)
 COMMITTING = 0.4  # seconds
 # What is replayed: records, keys, bytes of a record; beside what, and the goal.
 REPLAYS = (
-    ("replay, 40 bytes, each key once", (100_000, 100_000, 40), "LevelDB", 10),
-    ("replay, 40 bytes, 1,000 keys", (100_000, 1_000, 40), "LevelDB", 10),
+    ("replay, 40 bytes, each key once", (300_000, 300_000, 40), "LevelDB", 10),
+    ("replay, 40 bytes, 1,000 keys", (300_000, 1_000, 40), "LevelDB", 10),
     ("replay, 4 KiB, each key once", (20_000, 20_000, 4096), "SQLite", 1),
     ("replay, 4 KiB, 1,000 keys", (20_000, 1_000, 4096), "SQLite", 1),
 )
