@@ -20,7 +20,7 @@ static uint64_t hash_bytes(const uint8_t *p, size_t len)
     return hash;
 }
 
-/* The chain that `key` belongs to. There are buckets, a power of two of them. */
+/* The chain that `key` belongs to. There is a power of two of them, not 0. */
 static struct kv_entry **chain(const struct kv *kv, const void *key,
                                size_t key_len)
 {

@@ -16,8 +16,8 @@
  *   quit                          ends, as the end of the input does
  *
  * What cannot be done is said on standard error, with the number of its line,
- * and takes the place of the answer. A line that the end of the input cuts short
- * is not obeyed: whoever wrote it may have had more to say.
+ * and takes the place of the answer. A line that the end of the input cuts
+ * short is not obeyed: whoever wrote it may have had more to say.
  *
  * Exit status: 0; 1 if something was refused or failed; 2 for wrong use, or a
  * log that cannot be opened.

@@ -51,7 +51,10 @@ def append() -> tuple[list[str], str]:
             seconds[size].append(once("append", size, PAIRS))
     ours = {size: [1 / a for a, _ in pairs] for size, pairs in seconds.items()}
     raw = {size: [1 / b for _, b in pairs] for size, pairs in seconds.items()}
-    rows = [row(f"append, {size:,} bytes", ours[size], raw[size], goal="0.95 of raw") for size in SIZES_IN_TABLE]
+    rows = [
+        row(f"append, {size:,} bytes", ours[size], raw[size], goal="0.95 of raw")
+        for size in SIZES_IN_TABLE
+    ]
     lines = [
         Line(name, tuple((size, 1e6 / median(rates[size])) for size in SIZES))
         for name, rates in (("wal_append()", ours), ("write, fsync", raw))
@@ -77,7 +80,8 @@ def commits(programs: set[str]) -> tuple[list[str], str]:
         rates[count] = in_turns(runs, ROUNDS)
     for count in THREADS_IN_TABLE:
         of = rates[count]
-        rows.append(row(f"group commit, {count} threads", of["wal"], of["raw"], of.get("leveldb"), "1 of LevelDB"))
+        what = f"group commit, {count} threads"
+        rows.append(row(what, of["wal"], of["raw"], of.get("leveldb"), "1 of LevelDB"))
     lines = [
         Line(title, tuple((count, median(rates[count][name])) for count in THREADS))
         for name, title in (("wal", "group commit"), ("leveldb", "LevelDB, sync"), ("raw", "write, fsync"))

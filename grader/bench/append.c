@@ -1,9 +1,9 @@
 /*
- * append SIZE PAIRS DIR: wal_append() beside a write and an fsync of as many bytes.
+ * append SIZE PAIRS DIR: wal_append() beside write and fsync of as many bytes.
  * SPDX-License-Identifier: MIT
  *
- * Prints the median seconds of each: the record's, then the raw pair's. They take
- * turns, each first in every other round, so that what else the machine does
+ * Prints the median seconds of each: the record's, then the raw pair's. They
+ * take turns, each first in every other round, so that what else the machine does
  * falls on both.
  */
 #define _POSIX_C_SOURCE 200809L

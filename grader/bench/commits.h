@@ -1,5 +1,5 @@
 /*
- * One way to make a record durable, from many threads. A file each implements it.
+ * A way to make a record durable, from many threads. Each has its own file.
  * SPDX-License-Identifier: MIT
  */
 #ifndef COMMITS_H

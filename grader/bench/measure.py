@@ -44,7 +44,8 @@ class Program:
         sources = [SOURCES / name for name in self.sources] + [tree / "w10" / name for name in self.course]
         libraries = [f"-l{self.library}"] if self.library else []
         done = subprocess.run(
-            ["gcc", *FLAGS, f"-I{tree / 'w10'}", f"-I{SOURCES}", *sources, *libraries, "-o", HOME / self.name],
+            ["gcc", *FLAGS, f"-I{tree / 'w10'}", f"-I{SOURCES}", *sources, *libraries,
+             "-o", HOME / self.name],
             capture_output=True, text=True, check=False,
         )
         if done.returncode:

@@ -1,9 +1,9 @@
 /*
- * A log that is made, and later opened and read whole. A file each implements it.
+ * A log that is made, and later opened and read whole. Each has its own file.
  * SPDX-License-Identifier: MIT
  *
- * A record has a key of 8 bytes, one of `keys`, and a value. `size` is the bytes
- * of the whole record in w10's layout, so that all have pairs of one size.
+ * A record has a key of 8 bytes, one of `keys`, and a value. `size` is that of
+ * the whole record in w10's layout, so that all have pairs of one size.
  */
 #ifndef REPLAY_H
 #define REPLAY_H
@@ -22,8 +22,8 @@ static inline void replay_key(uint64_t i, uint8_t key[REPLAY_KEY_BYTES])
 }
 
 /* Each ends the program where it fails. replay_make() leaves a log that is
- * synced and was not closed; replay_open() is what is measured, and replay_count() says how
- * many pairs it has then. */
+ * synced and was not closed; replay_open() is what is measured, and
+ * replay_count() says how many pairs it has then. */
 void replay_make(const char *path, uint64_t count, uint64_t keys,
                  uint32_t size);
 void replay_open(const char *path);

@@ -16,8 +16,6 @@ from grader.course import ROOT
 from grader.crash import lab
 from grader.render import render_file
 
-SHELL = ROOT / "w10" / "kv_shell.c"
-CHECKPOINT = ROOT / "w10" / "solution" / "checkpoint.c"
 ANSWER = "answer(sh, kv_log_append(&sh->log, &record));"
 TOO_EARLY = 'puts("ok"); (void)kv_log_append(&sh->log, &record);'
 KILLS = 40
@@ -68,7 +66,8 @@ def test_each_command_has_one_line_of_answer(kv, tmp_path):
 def test_what_it_acknowledged_outlives_its_crash(kv, tmp_path):
     answers, _, status = say(kv, tmp_path / "db", "set a 1", "set b 2", "crash", "set c 3")
     assert (answers, status) == (["ok", "ok"], -9)
-    assert say(kv, tmp_path / "db", "list", "checkpoint", "del a", "crash")[0] == ["2 pairs: a=1 b=2", "ok", "ok"]
+    answers, _, _ = say(kv, tmp_path / "db", "list", "checkpoint", "del a", "crash")
+    assert answers == ["2 pairs: a=1 b=2", "ok", "ok"]
     assert say(kv, tmp_path / "db", "list") == (["1 pair: b=2"], [], 0)
 
 
@@ -142,10 +141,12 @@ def test_a_failed_write_is_said_and_none_is_acknowledged_behind_it(kv, tmp_path)
 def test_the_skeleton_says_that_it_is_one(tmp_path):
     stage.stage_reference(tmp_path)
     for solution in stage.solutions():
-        (tmp_path / stage.skeleton_of(solution).relative_to(ROOT)).write_text(render_file(solution, "skeleton"))
+        path = tmp_path / stage.skeleton_of(solution).relative_to(ROOT)
+        path.write_text(render_file(solution, "skeleton"))
     shutil.copy(ROOT / "Makefile", tmp_path)
     done = subprocess.run(
-        ["make", "kv"], cwd=tmp_path, input="set a 1\n", capture_output=True, text=True, timeout=60, check=False
+        ["make", "kv"], cwd=tmp_path, input="set a 1\n", capture_output=True, text=True, timeout=60,
+        check=False,
     )
     assert done.returncode == 2 and done.stdout == ""
     assert "not written yet" in done.stderr and "w10-l05" in done.stderr
@@ -168,7 +169,8 @@ def kill_in_the_middle(kv: Path, directory: Path, lines: list[str], after: int) 
     """Kills it when `after` of its answers have been read; how many it gave in all."""
     source = directory.parent / "lines"
     source.write_text("".join(f"{line}\n" for line in lines))
-    with source.open() as given, subprocess.Popen([kv, directory], stdin=given, stdout=subprocess.PIPE) as shell:
+    with (source.open() as given,
+          subprocess.Popen([kv, directory], stdin=given, stdout=subprocess.PIPE) as shell):
         answers = [shell.stdout.readline() for _ in range(after)]
         shell.kill()
         answers += shell.stdout.readlines()

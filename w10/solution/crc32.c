@@ -39,8 +39,8 @@ static uint32_t four(int zeros, uint8_t a, uint8_t b, uint8_t c, uint8_t d)
 /*
  * The CRC of a sum (an xor) is the sum of the CRCs. So sixteen bytes are taken
  * apart, and no look-up waits for another (Kounavis and Berry, "A Systematic
- * Approach to Building High Performance, Software-based, CRC Generators", 2005).
- * What came before is added to the first four.
+ * Approach to Building High Performance, Software-based, CRC Generators",
+ * 2005). What came before is added to the first four.
  */
 static uint32_t one_step(uint32_t crc, const uint8_t *p)
 {
