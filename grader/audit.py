@@ -141,8 +141,9 @@ def troubles(bad: list[Outcome], good: list[Outcome]) -> list[str]:
     return [f"{o.name}: {o.caught}: {o.detail or 'nothing was found'}" for o in wrong]
 
 
-def write_readme(page: str) -> None:
+def write_readme(page: str, begin: str = BEGIN, end: str = END) -> None:
+    """Puts the page between two marks of README.md."""
     path = course.ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    path.write_text(f"{before}{BEGIN}{page}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    before, rest = text.split(begin)
+    path.write_text(f"{before}{begin}{page}\n{end}{rest.split(end)[1]}", encoding="utf-8")

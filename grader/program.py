@@ -110,9 +110,15 @@ def promised(durable: Durability, directory: Path, at: int) -> Iterator[Promise]
             yield Promise(path, "both" if change.after.kind == "file" else "name")
         elif durable.changes[folder, name][0].before is not None:
             yield Promise(path, "gone")
+    begun_as = {  # files may have another name by the end, or none
+        changes[0].before: f"{path_of(folder)}/{name}"
+        for (folder, name), changes in durable.changes.items()
+    }
     for inode in durable.data:
-        if inode.names and inode not in told and path_of(inode).startswith(below):
-            yield Promise(path_of(inode), "file")
+        path = begun_as.get(inode, path_of(inode))
+        way = durable.walk(path, at)
+        if path.startswith(below) and inode not in told and way and way[-1][2] is inode:
+            yield Promise(path, "file")
 
 
 def _in_spans(trace: Trace, name: str) -> Trace:

@@ -1,5 +1,5 @@
 /*
- * CRC-32/IEEE, four bits a step.
+ * CRC-32/IEEE over bytes in memory.
  * SPDX-License-Identifier: MIT
  */
 #define _POSIX_C_SOURCE 200809L

@@ -20,12 +20,18 @@ static uint64_t hash_bytes(const uint8_t *p, size_t len)
     return hash;
 }
 
-/* Where the pointer to `key` is, or the end of its chain. There are buckets. */
+/* The chain that `key` belongs to. There is a power of two of them, not 0. */
+static struct kv_entry **chain(const struct kv *kv, const void *key,
+                               size_t key_len)
+{
+    return &kv->buckets[hash_bytes(key, key_len) & (kv->bucket_count - 1)];
+}
+
+/* Where the pointer to `key` is, or the end of its chain. */
 static struct kv_entry **find(const struct kv *kv, const void *key,
                               size_t key_len)
 {
-    struct kv_entry **at =
-        &kv->buckets[hash_bytes(key, key_len) % kv->bucket_count];
+    struct kv_entry **at = chain(kv, key, key_len);
 
     while (*at &&
            ((*at)->key_len != key_len || memcmp((*at)->key, key, key_len) != 0))
@@ -46,9 +52,10 @@ static int grow(struct kv *kv)
 
         while (entry) {
             struct kv_entry *next = entry->next;
+            struct kv_entry **at = chain(&bigger, entry->key, entry->key_len);
 
-            entry->next = NULL;
-            *find(&bigger, entry->key, entry->key_len) = entry;
+            entry->next = *at;
+            *at = entry;
             entry = next;
         }
     }
@@ -84,6 +91,15 @@ int kv_set(struct kv *kv, const void *key, size_t key_len, const void *value,
     if (kv->count >= kv->bucket_count && grow(kv) < 0)
         return -ENOMEM;
 
+    struct kv_entry **at = find(kv, key, key_len);
+    struct kv_entry *old = *at;
+    /* A value of the same size takes the old one's place: no allocation. */
+    if (old && old->value_len == value_len) {
+        if (value_len > 0)
+            memmove(old->key + key_len, value, value_len);
+        return 0;
+    }
+
     struct kv_entry *entry = malloc(sizeof(*entry) + key_len + value_len);
     if (!entry)
         return -ENOMEM;
@@ -94,8 +110,6 @@ int kv_set(struct kv *kv, const void *key, size_t key_len, const void *value,
     if (value_len > 0)
         memcpy(entry->key + key_len, value, value_len);
 
-    struct kv_entry **at = find(kv, key, key_len);
-    struct kv_entry *old = *at;
     entry->next = old ? old->next : NULL;
     *at = entry;
     kv->count += old ? 0 : 1;

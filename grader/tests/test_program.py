@@ -26,6 +26,8 @@ int main(int argc, char **argv)
         case 'r': rename("t", "f"); break;
         case 'd': fsync(dir); break;
         case 'u': unlink("f"); break;
+        case 'o': fd = open("f", O_WRONLY); break;
+        case 'm': rename("f", "g"); break;
         case 'p': if (write(1, "done\n", 5) != 5) return 1; break;
         }
     }
@@ -62,6 +64,9 @@ def trace(program, directory, steps, *options):
     ("cwsrpd", ["D205"]),
     ("csrwdp", ["D102"]),
     ("up", ["D207"]),
+    ("udpcwsrdp", []),  # the first line says nothing of a file that is made behind it
+    ("owpmd", ["A103", "D101"]),  # nor is it excused by a later name
+    ("owspmd", []),
 ])
 def test_each_line_of_output_is_a_promise(program, tmp_path, steps, codes):
     done = trace(program, tmp_path, steps)

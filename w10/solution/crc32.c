@@ -1,5 +1,5 @@
 /*
- * CRC-32/IEEE, four bits a step.
+ * CRC-32/IEEE over bytes in memory.
  * SPDX-License-Identifier: MIT
  */
 #define _POSIX_C_SOURCE 200809L
@@ -7,13 +7,48 @@
 #include "crc32.h"
 
 //> table
-/* The CRC of each 4-bit value: the remainder of i by 0xEDB88320, reflected. */
-static const uint32_t table[16] = {
-    0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC,
-    0x76DC4190, 0x6B6B51F4, 0x4DB26158, 0x5005713C,
-    0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C,
-    0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C,
-};
+enum { STEP_BYTES = 16 };
+
+/* table[k][b] is the CRC of the byte b with k zero bytes behind it. */
+static uint32_t table[STEP_BYTES][256];
+
+/* Runs before main(), so that no thread can meet half a table. */
+__attribute__((constructor)) static void make_table(void)
+{
+    for (uint32_t b = 0; b < 256; b++) {
+        table[0][b] = b;
+        for (int bit = 0; bit < 8; bit++)
+            table[0][b] =
+                (table[0][b] >> 1) ^ (table[0][b] & 1 ? 0xEDB88320 : 0);
+    }
+    for (int k = 1; k < STEP_BYTES; k++) {
+        for (int b = 0; b < 256; b++)
+            table[k][b] = (table[k - 1][b] >> 8) ^
+                          table[0][table[k - 1][b] & 0xFF];
+    }
+}
+
+/* The CRCs of four bytes, each as it is with those behind it and `zeros` zero
+ * bytes more. */
+static uint32_t four(int zeros, uint8_t a, uint8_t b, uint8_t c, uint8_t d)
+{
+    return table[zeros + 3][a] ^ table[zeros + 2][b] ^ table[zeros + 1][c] ^
+           table[zeros][d];
+}
+
+/*
+ * The CRC of a sum (an xor) is the sum of the CRCs. So sixteen bytes are taken
+ * apart, and no look-up waits for another (Kounavis and Berry, "A Systematic
+ * Approach to Building High Performance, Software-based, CRC Generators",
+ * 2005). What came before is added to the first four.
+ */
+static uint32_t one_step(uint32_t crc, const uint8_t *p)
+{
+    return four(12, p[0] ^ (crc & 0xFF), p[1] ^ ((crc >> 8) & 0xFF),
+                p[2] ^ ((crc >> 16) & 0xFF), p[3] ^ (crc >> 24)) ^
+           four(8, p[4], p[5], p[6], p[7]) ^ four(4, p[8], p[9], p[10], p[11]) ^
+           four(0, p[12], p[13], p[14], p[15]);
+}
 //< table
 
 uint32_t crc32_update(uint32_t crc, const void *data, size_t len)
@@ -22,11 +57,10 @@ uint32_t crc32_update(uint32_t crc, const void *data, size_t len)
     const uint8_t *p = data;
 
     crc = ~crc; /* undoes the final xor of the piece before */
-    for (size_t i = 0; i < len; i++) {
-        crc ^= p[i];
-        crc = (crc >> 4) ^ table[crc & 15];
-        crc = (crc >> 4) ^ table[crc & 15];
-    }
+    for (; len >= STEP_BYTES; p += STEP_BYTES, len -= STEP_BYTES)
+        crc = one_step(crc, p);
+    for (; len > 0; p++, len--)
+        crc = (crc >> 8) ^ table[0][(crc ^ *p) & 0xFF];
     return ~crc;
 //< crc32_update
 /* skeleton crc32_update

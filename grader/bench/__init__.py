@@ -1,0 +1,1 @@
+"""How fast the reference's log is, beside a raw loop, LevelDB and SQLite: python3 -m grader.bench"""
