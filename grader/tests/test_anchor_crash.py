@@ -28,7 +28,7 @@ def judged(stage_into, text=None):
     try:
         findings = list(REGISTRY[CHECK].run(run))
         lines = (run.sandbox.tree / "plain" / STORAGE).read_text().splitlines()
-        return findings, lines, run.notes.get(CHECK, "")
+        return findings, lines, [run.notes.get(CHECK, ""), *run.tried.get(CHECK, [])]
     finally:
         run.close()
 
@@ -88,8 +88,9 @@ RIGHT = {
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_program_survives_all_states(name):
     findings, _, said = judged(stage.stage_reference, RIGHT[name])
-    assert findings == [] and "bounded" not in said and "torn512" in said
-    assert "recovery crashed on all" in said and "your main()" in said
+    assert findings == [] and "bounded" not in said[0] and "torn512" in said[0]
+    assert "recovery crashed on all" in said[0]
+    assert any(line.startswith("your main()") for line in said)
 
 
 WRONG = {

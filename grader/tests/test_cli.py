@@ -63,7 +63,7 @@ def test_a_seed_repeats_a_run(reference, tmp_path):
 
 @pytest.mark.parametrize("words, status, text", [
     (["grade", "w10-l99"], 2, "w10-l99 is not a lesson of this course; there are: w10-l01"),
-    (["grade", "w10-l06"], 2, "w10-l06 is on the map and not written yet"),
+    (["grade", "w18-l03"], 2, "w18-l03 is on the map and not written yet"),
     (["grade", "w10-l02", "--root", "/nowhere"], 2, "/nowhere is not a directory"),
     (["grade", "w10-l02", "--root", "/usr"], 2, "no week directory"),
     (["explain", "D999"], 2, "no finding has the code D999"),

@@ -113,7 +113,7 @@ CHECKS = {
     "w18-l05": "loses-no-anchor-when-calls-fail",
 }
 CAUGHT = {
-    "w10-l02/directory-sync-result-ignored": ("D301", "open(path"),
+    "w10-l02/directory-sync-result-ignored": ("D301", "fsync("),
     "w10-l02/failed-sync-tried-again": ("D301", None),
     "w10-l02/interrupted-sync-taken-for-done": ("D301", None),
     "w10-l02/handle-not-poisoned-by-write": ("F105", "wal_append("),

@@ -145,7 +145,7 @@ def test_the_skeleton_says_that_it_is_one(tmp_path):
         path.write_text(render_file(solution, "skeleton"))
     shutil.copy(ROOT / "Makefile", tmp_path)
     done = subprocess.run(
-        ["make", "kv"], cwd=tmp_path, input="set a 1\n", capture_output=True, text=True, timeout=60,
+        ["make", "--no-print-directory", "kv"], cwd=tmp_path, input="set a 1\n", capture_output=True, text=True, timeout=60,
         check=False,
     )
     assert done.returncode == 2 and done.stdout == ""
