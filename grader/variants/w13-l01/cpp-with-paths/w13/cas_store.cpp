@@ -120,10 +120,11 @@ int publish(const struct cas *store, const char *data, size_t len,
     std::ofstream out(path, std::ios::binary);
     out.write(data, std::streamsize(len));
     out.close();
-    if (!out)
-        return -EIO;
     Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    return fd ? fd.sync() : -errno;
+    const int rc = !out ? -EIO : !fd ? -errno : fd.sync();
+    if (rc < 0)
+        unlink(path.c_str()); // what can be read may be lost
+    return rc;
 }
 
 } // namespace
