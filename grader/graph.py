@@ -47,8 +47,9 @@ class LessonGraph:
         started = time.monotonic()
         status, findings, detail, tried = result.WAITING, (), "", ()
         if not waits:
+            self.run.tried, self.run.note = [], ""
             status, findings, detail = self._judge(check)
-            tried = tuple(self.run.tried.get(check.id, ()))
+            tried = tuple(self.run.tried)
         points = self.lesson.checks[check.id]
         return CheckResult(
             id=check.id, title=check.title, requirement=check.requirement, status=status,
@@ -74,7 +75,7 @@ class LessonGraph:
             return result.GRADER_ERROR, (), f"{type(error).__name__} at {where}: {error}"
         if findings:
             return result.FAILED, findings, ""
-        return result.PASSED, (), self.run.notes.get(check.id, "")
+        return result.PASSED, (), self.run.note
 
     def all(self) -> LessonResult:
         started = time.monotonic()

@@ -68,6 +68,11 @@ class Reply:
     def bytes(self, name: str) -> bytes:
         return bytes.fromhex(self.text(name)[1:])
 
+    @property
+    def pairs(self) -> dict[bytes, bytes]:
+        """The map that it showed, as k= and v=."""
+        return dict(zip(self.all_bytes("k"), self.all_bytes("v")))
+
     def all_bytes(self, name: str) -> list[bytes]:
         return [bytes.fromhex(value[1:]) for key, value in self.words if key == name]
 
@@ -142,8 +147,9 @@ class Run:
     seed: str | None = None
     builds: tuple[str, ...] = ()  # of which checks make use; none named: all of the lesson's
     memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
-    notes: dict[str, str] = field(default_factory=dict)  # what a check that passed has to say
-    tried: dict[str, list[str]] = field(default_factory=dict)  # what a check did, line by line
+    # Of the check that runs now: what it tried, line by line, and their sum if it passes.
+    tried: list[str] = field(default_factory=list)
+    note: str = ""
 
     def __post_init__(self):
         self.builds = self.builds or build.variants(self.lesson)

@@ -1,7 +1,5 @@
 """The crash check of the anchors: every disk that a power loss could leave, tried."""
 
-from itertools import islice
-
 from ..crash import anchors, faults
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario
@@ -64,11 +62,10 @@ def loses_no_anchor_in_any_crash(run: Run):
     again changes nothing, and the next anchor can be kept. Recovery is traced and crashed
     in the same way, on every disk that it changed.
     """
-    tally, server, scenarios = Tally(), students_server(run), _scenarios(run)
-    run.tried["loses-no-anchor-in-any-crash"] = tally.lines
-    broken = list(survive(run, server, anchors.SUBJECT, scenarios, tally))
-    yield from broken or survive(run, server, anchors.MAIN, [_main()], tally)
-    run.notes["loses-no-anchor-in-any-crash"] = tally.sum
+    tally, server = Tally(run.tried), students_server(run)
+    traced = trace(run, _scenarios(run))
+    broken = list(survive(run, server, anchors.SUBJECT, traced, tally=tally))
+    yield from broken or survive(run, server, anchors.MAIN, trace(run, [_main()]), tally=tally)
 
 
 def _sessions() -> list[Scenario]:
@@ -93,12 +90,7 @@ def loses_no_anchor_when_calls_fail(run: Run):
     process recovers and goes on. Then the power fails, at any moment. What returned 0 has
     to hold, and no descriptor may stay open.
     """
-    scenarios, tally = [], Tally()
-    run.tried["loses-no-anchor-when-calls-fail"] = tally.lines
-    for session in _sessions():
-        sites = faults.sites(run, session)
-        scenarios += faults.failing(session, (anchors.RECOVER,), sites)
-        tally.lines.append(faults.plan(sites))
-    yield from islice(faults.leaks(run, trace(run, scenarios)), 1)
-    yield from survive(run, students_server(run), anchors.SUBJECT, scenarios, tally, faults.PROFILES)
-    run.notes["loses-no-anchor-when-calls-fail"] = tally.sum
+    recovery = (anchors.RECOVER,)
+    yield from faults.survive_failing(
+        run, students_server(run), anchors.SUBJECT, _sessions(), recovery
+    )

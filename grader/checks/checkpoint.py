@@ -2,7 +2,7 @@
 
 import errno
 
-from ..crash.checkpoint import DIR, HERE, pairs_of
+from ..crash.checkpoint import DIR, HERE
 from ..result import Finding
 from ..run import Run, Script
 from ..tracing import Promise, trace
@@ -41,7 +41,7 @@ def _differs(run: Run, reply, want: dict, code: str, what: str):
     """The map that a call showed, against the one that there should be."""
     if "skipped" in dict(reply.words):
         return  # the open that failed has a finding of its own
-    found = pairs_of(reply)
+    found = reply.pairs
     if reply["ret"] != 0:
         message = f"{what}: {reply.call}() returned {errno_name(reply['ret'])}"
     elif found != want:

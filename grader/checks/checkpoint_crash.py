@@ -1,15 +1,11 @@
 """The crash and the fault check of checkpoints: every disk that a power loss could leave."""
 
-from collections.abc import Iterator
-from itertools import islice
-
 from ..crash import checkpoint as subject
 from ..crash import faults
 from ..crash.checkpoint import CHECKPOINT, CLOSE, OPEN, append, scenario
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import Tally, survive, trace
-from ..result import Finding
+from ..crash.survive import survive, trace
 from ..run import Run
 from . import check
 from . import checkpoint_format as form
@@ -18,7 +14,6 @@ from .wal_format import DEL, SET, apply, encode
 FOO, NAME = (SET, b"foo", b"bar"), (SET, b"name", b"alice")
 NEW_FOO, NO_NAME = (SET, b"foo", b"new"), (DEL, b"name", b"")
 COUNT, COUNTED = (SET, b"count", b"42"), (SET, b"count", b"43")
-NEVER = 1 << 62  # behind every call
 TORN = encode(SET, b"torn", b"tail")[:-5]
 
 
@@ -73,11 +68,8 @@ def checkpoints_survive_every_crash(run: Run):
     again and is killed at its calls, one after another, while another process goes on;
     and recovery is traced and crashed on every disk that it changed.
     """
-    tally = Tally()
-    run.tried["checkpoints-survive-every-crash"] = tally.lines
-    scenarios = [*_sessions(), *_killed(run)]
-    yield from survive(run, students_server(run), subject.SUBJECT, scenarios, tally)
-    run.notes["checkpoints-survive-every-crash"] = tally.sum
+    traced = trace(run, [*_sessions(), *_killed(run)])
+    yield from survive(run, students_server(run), subject.SUBJECT, traced)
 
 
 @check("checkpoints-survive-every-crash")
@@ -90,26 +82,7 @@ def checkpoints_survive_every_fault(run: Run):
     had returned 0 must be there; after a failed append none may return 0; no descriptor
     may stay open.
     """
-    tally, first = Tally(), _session(OPEN, CHECKPOINT, append(NEW_FOO), CLOSE)
-    run.tried["checkpoints-survive-every-fault"] = tally.lines
-    sites = faults.sites(run, first)
-    tally.lines.append(faults.plan(sites))
-    scenarios = faults.failing(first, (OPEN, CHECKPOINT), sites)
-    traced = trace(run, scenarios)
-    yield from islice(faults.leaks(run, traced), 1)
-    yield from islice((found for one in traced for found in _goes_on(run, one)), 1)
-    yield from survive(run, students_server(run), subject.SUBJECT, scenarios, tally, faults.PROFILES)
-    run.notes["checkpoints-survive-every-fault"] = tally.sum
-
-
-def _goes_on(run: Run, traced) -> Iterator[Finding]:
-    """What returns 0 after a failed append, before the log is opened again."""
-    failed = False
-    for done in traced.done_at(NEVER)[len(traced.scenario.history):]:
-        if done.call[0] == "kv_log_open":
-            failed = False
-        elif failed and done.ok:
-            message = f"{traced.scenario.name}: an append failed, and {done.call[0]}() then returned 0"
-            yield run.at_function(Finding("F105", message), done.call[0])
-        elif done.call[0] == "kv_log_append" and done.reply and not done.ok:
-            failed = True
+    session = _session(OPEN, CHECKPOINT, append(NEW_FOO), CLOSE)
+    yield from faults.survive_failing(
+        run, students_server(run), subject.SUBJECT, [session], (OPEN, CHECKPOINT)
+    )

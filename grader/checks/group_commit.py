@@ -6,7 +6,7 @@ from itertools import islice
 from ..crash import faults, group
 from ..crash.explore import reference_server
 from ..crash.group import CLOSE, LOG, OPEN, commit, together
-from ..crash.survive import Tally, survive, trace
+from ..crash.survive import survive, trace
 from ..errors import CannotJudge
 from ..result import Finding
 from ..run import Run, Script
@@ -20,7 +20,6 @@ from .wal_format import FOUR, SET, apply, random_record
 FIRST, SECOND, THIRD = FOUR[:3]
 SLOW = 4_000  # microseconds: long beside what threads need to join a batch
 TRIES = 3  # where the machine may have kept a thread from running
-NEVER = 1 << 62  # a position behind all others
 HANGS = 5.0  # seconds
 
 
@@ -432,14 +431,11 @@ def survives_a_crash_among_threads(run: Run):
     then must be there, and the log must hold each thread's records in its order, and no
     others. A process is killed at each of its calls, and another goes on.
     """
-    tally = Tally()
-    run.tried["survives-a-crash-among-threads"] = tally.lines
-    scenarios = _among_threads() + _killed(run)
-    for finding in survive(run, reference_server(run, run.lesson), group.SUBJECT, scenarios, tally):
+    traced = trace(run, _among_threads() + _killed(run))
+    for finding in survive(run, reference_server(run, run.lesson), group.SUBJECT, traced):
         lost = any(line.startswith(("lost", "torn")) for line in finding.excerpt)
         # A record that was not even written: nothing that was called is to blame.
         yield finding if lost else run.at_function(finding, "wal_group_commit")
-    run.notes["survives-a-crash-among-threads"] = tally.sum
 
 
 @check("survives-a-crash-among-threads", "stops-after-a-failed-flush")
@@ -449,27 +445,6 @@ def survives_every_fault_of_a_flush(run: Run):
     Each call that changes files fails in turn, once or with all behind it, and then the
     power fails at any moment.
     """
-    sites, tally = faults.sites(run, _session()), Tally()
-    run.tried["survives-every-fault-of-a-flush"] = tally.lines
-    tally.lines.append(faults.plan(sites))
     then = group.RECOVER, ("stop",), OPEN, commit(THIRD), CLOSE, ("resume",)
-    scenarios = faults.failing(_session(), then, sites)
-    traced = trace(run, scenarios)
-    yield from islice(faults.leaks(run, traced), 1)
-    yield from islice((found for one in traced for found in _goes_on(run, one)), 1)
     server = reference_server(run, run.lesson)
-    yield from survive(run, server, group.SUBJECT, scenarios, tally, faults.PROFILES)
-    run.notes["survives-every-fault-of-a-flush"] = tally.sum
-
-
-def _goes_on(run: Run, traced):
-    """What returns 0 after a failure, before the log is opened again."""
-    failed = None
-    for done in traced.done_at(NEVER):
-        if done.call[0] in ("wal_group_open", "wal_batch_recover"):
-            failed = None
-        elif failed and done.ok:
-            message = f"{traced.scenario.name}: {failed}() failed, and {done.call[0]}() then returned 0"
-            yield run.at_function(Finding("F105", message), done.call[0])
-        elif done.reply and not done.ok:
-            failed = done.call[0]
+    yield from faults.survive_failing(run, server, group.SUBJECT, [_session()], then)

@@ -1,15 +1,12 @@
 """The crash and the fault check of the log: every disk that a power loss could leave, tried."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from ..course import find
 from ..crash import faults, log
 from ..crash.explore import Server, reference_server, students_server
 from ..crash.scenario import Scenario
-from ..crash.survive import Tally, survive, trace
-from ..result import Finding
+from ..crash.survive import survive, trace
 from ..run import Run
 from . import check
 from .wal_format import FOUR, SET, encode
@@ -20,7 +17,6 @@ LARGE = (SET, b"large", b"\xa5" * 900 + bytes(2000) + b"\x5a" * 1300)
 MORE = (SET, b"after", b"all")
 NEXT = (SET, b"and", b"on")
 NEW = (*FOUR, LARGE, MORE)
-NEVER = 1 << 62  # a position behind all others
 TORN = encode(SET, b"torn", b"tail")[:-5]
 
 
@@ -89,10 +85,7 @@ def survives_every_crash(run: Run):
     recovery is yours, it is traced and crashed in the same way, on every disk that it
     changed.
     """
-    tally = Tally()
-    run.tried["survives-every-crash"] = tally.lines
-    yield from survive(run, _server(run), log.SUBJECT, _scenarios(run), tally)
-    run.notes["survives-every-crash"] = tally.sum
+    yield from survive(run, _server(run), log.SUBJECT, trace(run, _scenarios(run)))
 
 
 @check("survives-every-crash")
@@ -105,27 +98,4 @@ def survives_every_fault(run: Run):
     there; after a failure no append may return 0 before the log is opened again; no
     descriptor may stay open.
     """
-    scenarios, tally = [], Tally()
-    run.tried["survives-every-fault"] = tally.lines
-    for session in _sessions(run):
-        sites = faults.sites(run, session)
-        scenarios += faults.failing(session, _then(run), sites)
-        tally.lines.append(faults.plan(sites))
-    traced = trace(run, scenarios)
-    yield from islice(faults.leaks(run, traced), 1)
-    yield from islice((found for one in traced for found in _goes_on(run, one)), 1)
-    yield from survive(run, _server(run), log.SUBJECT, scenarios, tally, faults.PROFILES)
-    run.notes["survives-every-fault"] = tally.sum
-
-
-def _goes_on(run: Run, traced) -> Iterator[Finding]:
-    """What returns 0 after a failure, before the log is opened again."""
-    failed = None
-    for done in traced.done_at(NEVER)[len(traced.scenario.history):]:
-        if done.call[0] in ("wal_open", "wal_recover"):
-            failed = None
-        elif failed and done.ok:
-            message = f"{traced.scenario.name}: {failed}() failed, and {done.call[0]}() then returned 0"
-            yield run.at_function(Finding("F105", message), done.call[0])
-        elif done.reply and not done.ok:
-            failed = done.call[0]
+    yield from faults.survive_failing(run, _server(run), log.SUBJECT, _sessions(run), _then(run))

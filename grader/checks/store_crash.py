@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 from ..crash import faults, store
 from ..crash.explore import students_server
 from ..crash.scenario import Scenario, Subject
-from ..crash.survive import Tally, survive, trace
+from ..crash.survive import survive, trace
 from ..result import Finding
 from ..run import Run
 from . import check
@@ -46,12 +45,9 @@ def _killed(run: Run) -> Iterator[Scenario]:
         yield replace(scenario, calls=(store.OPEN, *scenario.calls))
 
 
-def _survives(run: Run, subject: Subject, check_id: str) -> Iterator[Finding]:
-    tally = Tally()
-    run.tried[check_id] = tally.lines
-    scenarios = [*_whole(), *_killed(run)]
-    yield from survive(run, students_server(run), subject, scenarios, tally)
-    run.notes[check_id] = tally.sum
+def _survives(run: Run, subject: Subject) -> Iterator[Finding]:
+    traced = trace(run, [*_whole(), *_killed(run)])
+    yield from survive(run, students_server(run), subject, traced)
 
 
 @check("stores-and-loads")
@@ -64,7 +60,7 @@ def tells_what_a_crash_tore(run: Run):
     may be torn: then cas_load() says so, and storing it again mends it. It runs again and
     is killed at its calls, one after another, while another process goes on.
     """
-    yield from _survives(run, store.IN_PLACE, "tells-what-a-crash-tore")
+    yield from _survives(run, store.IN_PLACE)
 
 
 @check("stores-and-loads")
@@ -79,7 +75,7 @@ def store_survives_every_crash(run: Run):
     process goes on. What cas_open() removes, it removes traced, and is crashed in the
     same way.
     """
-    yield from _survives(run, store.ATOMIC, "store-survives-every-crash")
+    yield from _survives(run, store.ATOMIC)
 
 
 def _then() -> tuple[tuple, ...]:
@@ -102,12 +98,6 @@ def store_survives_every_fault(run: Run):
     session = Scenario(
         "", (store.OPEN, small, ("again",), left, ("again",), store.CLOSE), {path_of(store.LEFT): store.LEFT}
     )
-    sites, tally = faults.sites(run, session), Tally()
-    run.tried["store-survives-every-fault"] = tally.lines
-    tally.lines.append(faults.plan(sites))
-    scenarios = faults.failing(session, _then(), sites)
-    yield from islice(faults.leaks(run, trace(run, scenarios)), 1)
     atomic = "store-survives-every-crash" in run.lesson.checks
     subject = store.ATOMIC if atomic else store.IN_PLACE
-    yield from survive(run, students_server(run), subject, scenarios, tally, faults.PROFILES)
-    run.notes["store-survives-every-fault"] = tally.sum
+    yield from faults.survive_failing(run, students_server(run), subject, [session], _then())

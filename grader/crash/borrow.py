@@ -17,12 +17,11 @@ from ..run import Run, read_regular
 from ..sandbox import Sandbox
 from .explore import Server
 from .scenario import Scenario, Subject
-from .survive import Tally, survive
+from .survive import survive, trace
 
 
 def survive_borrowed(
-    run: Run, lesson_id: str, subject: Subject, scenarios: list[Scenario], at_fault: str,
-    tally: Tally,
+    run: Run, lesson_id: str, subject: Subject, scenarios: list[Scenario], at_fault: str
 ) -> Iterator[Finding]:
     """Findings point at the student's function `at_fault`."""
 
@@ -40,8 +39,9 @@ def survive_borrowed(
         other.start_builds()
         # Not the run's own sandbox: what recovers is given, and need not be crashed.
         server = Server(other.lesson, Sandbox(home), stage_into)
-        for finding in survive(other, server, subject, scenarios, tally):
+        for finding in survive(other, server, subject, trace(other, scenarios)):
             message = f"below the reference of {lesson_id}: {finding.message}"
             yield other.at_function(replace(finding, message=message), at_fault)
+        run.tried, run.note = other.tried, other.note
     finally:
         other.close()

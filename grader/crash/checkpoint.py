@@ -68,15 +68,11 @@ def histories(done: tuple[Done, ...]) -> tuple[frozenset[History], int]:
             longer = {(*history, one.call[2:]) for history in possible}
             possible = longer if one.ok else possible | longer
         elif name == "kv_log_open" and one.ok:
-            shown = pairs_of(one.reply)
+            shown = one.reply.pairs
             possible = {h for h in possible if apply(h) == shown} or possible
         elif name == "kv_log_checkpoint" and one.ok:
             covered = min(map(len, possible))
     return frozenset(possible), covered
-
-
-def pairs_of(reply: Reply) -> dict[bytes, bytes]:
-    return dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
 
 
 def _may_be(pairs: dict[bytes, bytes], case: Case) -> bool:
@@ -140,7 +136,7 @@ def _recovers(case: Case) -> str | None:
 
 
 def _loses_nothing(case: Case) -> str | None:
-    found = pairs_of(case.tried.replies[FIRST])
+    found = case.tried.replies[FIRST].pairs
     if _may_be(found, case):
         return None
     return f"kv_log_open() found {_said(found)}, and not {_wanted(case)}"
@@ -160,7 +156,7 @@ def _finds_the_same_twice(case: Case) -> str | None:
     problem = case.failed(SECOND)
     if problem:
         return f"a second kv_log_open(): {problem}"
-    if pairs_of(replies[FIRST]) != pairs_of(replies[SECOND]):
+    if replies[FIRST].pairs != replies[SECOND].pairs:
         return "a second kv_log_open() found something else than the first"
     return None
 
@@ -170,8 +166,8 @@ def _goes_on_well(case: Case) -> str | None:
         problem = case.failed(number)
         if problem:
             return f"then {_script.lines[number - 1].split()[1]}(): {problem}"
-    want = pairs_of(case.tried.replies[FIRST]) | {NEXT[1]: NEXT[2]}
-    found = pairs_of(case.tried.replies[LAST])
+    want = case.tried.replies[FIRST].pairs | {NEXT[1]: NEXT[2]}
+    found = case.tried.replies[LAST].pairs
     if found == want:
         return None
     return f"after another checkpoint and appends there is {_said(found)}, and not {_said(want)}"
@@ -182,6 +178,8 @@ SUBJECT = Subject(
     looks=(AFTER_FIRST, AFTER_SECOND),
     recover=(OPEN, CLOSE),
     recovering="kv_log_open",
+    poisoning="kv_log_append",
+    reopening=("kv_log_open",),
     promising=("kv_log_open", "kv_log_append", "kv_log_checkpoint", "kv_log_close"),
     promises=(
         Promise(ON_DISK, "A305", "what is called snapshot is whole", _whole_if_named),

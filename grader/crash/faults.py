@@ -10,17 +10,20 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ..result import Finding
 from ..run import Run, Script, Session
 from ..trace.ops import Mark
 from .explore import PROFILES as EVERY_PROFILE
-from .scenario import Scenario
-from .survive import Traced
+from .explore import Server
+from .scenario import Scenario, Subject
+from .survive import Traced, survive, trace
 
 PROFILES = EVERY_PROFILE[-1:]  # the one that holds all the others
 SHORT_BYTES = 5
 SITES_MAX = 60
+AT_END = 1 << 62  # a position behind all others
 
 
 @dataclass(frozen=True)
@@ -118,13 +121,43 @@ def plan(at: list[Site]) -> str:
     return "calls " + "; ".join(f"{site.number} {site.call} {' '.join(site.ways)}" for site in at)
 
 
-def leaks(run: Run, traced: list[Traced]) -> Iterator[Finding]:
-    """Scenarios after which more descriptors were open than before."""
-    for one in traced:
-        before, after = ([reply["open"] for reply in one.said("fds")] + [0, 0])[:2]
-        if after > before:
-            finding = Finding("F109", f"{one.scenario.name}: a descriptor stays open")
-            yield run.at_function(finding, _that_met_it(one))
+def survive_failing(
+    run: Run, server: Server, subject: Subject, sessions: list[Scenario], then: tuple[tuple, ...]
+) -> Iterator[Finding]:
+    """Each call of the sessions fails in turn, and another process makes the calls of
+    `then`: what returned 0 holds on every disk, after a failure nothing returns 0 that
+    must not, and no descriptor stays open."""
+    scenarios = []
+    for session in sessions:
+        found = sites(run, session)
+        scenarios += failing(session, then, found)
+        run.tried.append(plan(found))
+    traced = trace(run, scenarios)
+    yield from islice((found for one in traced for found in _leaks(run, one)), 1)
+    yield from islice((found for one in traced for found in _goes_on(run, subject, one)), 1)
+    yield from survive(run, server, subject, traced, PROFILES)
+
+
+def _leaks(run: Run, traced: Traced) -> Iterator[Finding]:
+    """More descriptors are open at its end than before."""
+    before, after = ([reply["open"] for reply in traced.said("fds")] + [0, 0])[:2]
+    if after > before:
+        finding = Finding("F109", f"{traced.scenario.name}: a descriptor stays open")
+        yield run.at_function(finding, _that_met_it(traced))
+
+
+def _goes_on(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:
+    """What returns 0 on a handle that should be poisoned."""
+    failed = False
+    for done in traced.done_at(AT_END)[len(traced.scenario.history):]:
+        name = done.call[0]
+        if name in subject.reopening:
+            failed = False
+        elif failed and done.ok:
+            message = f"{traced.scenario.name}: {subject.poisoning}() failed, and {name}() then returned 0"
+            yield run.at_function(Finding("F105", message), name)
+        elif name == subject.poisoning and done.reply and not done.ok:
+            failed = True
 
 
 def _that_met_it(traced: Traced) -> str:

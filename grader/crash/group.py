@@ -64,10 +64,6 @@ def whole(data: bytes) -> tuple[tuple, ...]:
     return tuple(records_of(parse(data)[0]))
 
 
-def _pairs(reply) -> dict[bytes, bytes]:
-    return dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
-
-
 def _lost(want: set[tuple], found) -> str | None:
     missing = sorted(want - set(found))
     if not missing:
@@ -104,7 +100,7 @@ def _is_what_was_committed(case: Case) -> str | None:
     """Of each thread some of its records, in its order, each of them once. All that is
     missing are those of which it was told nothing, or an error."""
     kept, reply = _kept(case), case.tried.replies[FIRST]
-    if reply["records"] != len(kept) or _pairs(reply) != apply(kept):
+    if reply["records"] != len(kept) or reply.pairs != apply(kept):
         return f"recovery found {reply['records']} records, and the log holds {len(kept)}"
     for thread, tried in by_thread(case).items():
         if not follows([record for record in kept if record in tried], tried):
@@ -140,6 +136,8 @@ SUBJECT = Subject(
     looks=(AFTER_FIRST, AFTER_SECOND),
     recover=(RECOVER,),
     recovering="wal_batch_recover",
+    poisoning="wal_group_commit",
+    reopening=("wal_group_open", "wal_batch_recover"),
     promising=("wal_group_commit", "wal_group_open", "wal_group_close"),
     promises=(
         Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),

@@ -66,13 +66,9 @@ def _replayed(tried: list[tuple], kept: list[tuple], reply: Reply) -> list[tuple
     others = [record for record in tried if record not in kept]
     for more in combinations(others, max(0, reply["records"] - len(kept))):
         found = [record for record in tried if record in kept or record in more]
-        if apply(found) == _pairs(reply):
+        if apply(found) == reply.pairs:
             return found
     return kept
-
-
-def _pairs(reply: Reply) -> dict[bytes, bytes]:
-    return dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
 
 
 @cache
@@ -133,7 +129,7 @@ def _loses_nothing(case: Case) -> str | None:
 
 def _is_what_was_appended(case: Case) -> str | None:
     reply, kept = case.tried.replies[FIRST], _kept(case)
-    if reply["records"] == len(kept) and _pairs(reply) == apply(kept) and follows(kept, attempted(case)):
+    if reply["records"] == len(kept) and reply.pairs == apply(kept) and follows(kept, attempted(case)):
         return None
     return f"recovery found {reply['records']} records, and they are not the first of those appended"
 
@@ -158,7 +154,7 @@ def _takes_the_next(case: Case) -> str | None:
             return f"the next {_script.lines[number - 1].split()[1]}(): {problem}"
     want = (*_kept(case), NEXT)
     reply = case.tried.replies[LAST]
-    if reply["records"] == len(want) and _pairs(reply) == apply(want):
+    if reply["records"] == len(want) and reply.pairs == apply(want):
         return None
     return f"after the next append recovery finds {reply['records']} records, not {len(want)}"
 
@@ -168,6 +164,8 @@ SUBJECT = Subject(
     looks=(AFTER_FIRST, AFTER_SECOND),
     recover=(RECOVER,),
     recovering="wal_recover",
+    poisoning="wal_append",
+    reopening=("wal_open", "wal_recover"),
     promising=("wal_append", "wal_open", "wal_recover", "wal_close"),
     promises=(
         Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),

@@ -84,6 +84,8 @@ class Subject:
     promises: tuple[Promise, ...]
     recovering: str  # the function that is at fault if recovery is
     promising: tuple[str, ...]  # the functions whose return is a promise
+    poisoning: str | None = None  # once it failed, nothing may return 0,
+    reopening: tuple[str, ...] = ()  # but these, and what comes behind them
 
     def broken_promise(self, case: Case) -> tuple[Promise, str] | None:
         for promise in self.promises:

@@ -80,7 +80,7 @@ class Changed:
 class Tally:
     """How much was tried: the sum for a reader, and a line for each kind of scenario."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[str]
     by_profile: dict[str, Exploration] = field(default_factory=dict)
     crashed: tuple[int, int, int] = (0, 0, 0)  # disks that recovery changed, crashed on, states
 
@@ -104,25 +104,27 @@ class Tally:
 
 
 def survive(
-    run: Run, server: Server, subject: Subject, scenarios: list[Scenario], tally: Tally,
-    profiles: tuple[str, ...] = PROFILES,
+    run: Run, server: Server, subject: Subject, traced: list[Traced],
+    profiles: tuple[str, ...] = PROFILES, tally: Tally | None = None,
 ) -> Iterator[Finding]:
-    """The smallest counterexample, if there is one; what was tried goes into `tally`.
-    Every disk that is possible under one profile is under those behind it.
+    """The smallest counterexample, if there is one; `run` is told what was tried, beside
+    what is in `tally`. Every disk that is possible under one profile is under those behind
+    it.
 
     Where the server runs the reference's recovery, that is not crashed: it is not what is
     judged.
     """
-    traced = trace(run, scenarios)
+    tally = tally or Tally(run.tried)
     changed: dict[tuple[str, ...], Changed] = {}
     for profile in profiles:
         broken, explored = _explore(server, subject, traced, profile, changed)
         for number, worst in broken.items():
-            yield counterexample(run, server, subject, traced[number].scenario, profile, worst)
+            yield counterexample(run, server, subject, traced[number], profile, worst)
             return
-        tally.take(profile, scenarios, explored)
+        tally.take(profile, [one.scenario for one in traced], explored)
     if changed and server.sandbox is run.sandbox:
         yield from _crash_recovery(run, server, subject, list(changed.values()), tally)
+    run.note = tally.sum
 
 
 def _explore(server, subject, traced: list[Traced], profile, changed) -> tuple[dict, Explored]:
@@ -165,8 +167,8 @@ def _crash_recovery(run, server, subject: Subject, changed: list[Changed], tally
 
     explored = server.explore([job.ops for job in jobs], subject.script, PROFILES[-1], judge)
     for (number, history), worst in broken.items():
-        scenario = _crashed(subject, whole[number], history)
-        yield counterexample(run, server, subject, scenario, PROFILES[-1], worst)
+        first = replace(jobs[number], scenario=_crashed(subject, whole[number], history), known={})
+        yield counterexample(run, server, subject, first, PROFILES[-1], worst)
         return
     tally.crashed = len(changed), len(whole), sum(found.states for found in explored.jobs)
 
@@ -233,32 +235,40 @@ def _traced(scenario: Scenario, trace: Trace, calls: dict[int, tuple]) -> Traced
 
 
 def counterexample(
-    run: Run, server: Server, subject: Subject, scenario: Scenario, profile: str, worst: Broken
+    run: Run, server: Server, subject: Subject, first: Traced, profile: str, worst: Broken
 ) -> Finding:
-    """Once more, alone and with a stack for every call, so that lines can be named; where
-    threads may take another course, until it is broken again."""
-    for _ in range(RETRACED):
-        traced = trace(run, [scenario], stacks=True)
-        broken, explored = _explore(server, subject, traced, profile, {})
-        if 0 in broken:
-            break
-    worst = broken.get(0, worst)
+    """As a person can follow it, with the line that is to blame."""
+    traced, worst, count = _with_stacks(run, server, subject, first, profile, worst)
     message = (
-        f"{scenario.name}: {worst.how}. The promise, {worst.promise.level}: {worst.promise.text}. "
-        f"The smallest of {worst.count} broken ones among {explored.jobs[0].summary}"
+        f"{traced.scenario.name}: {worst.how}. The promise, {worst.promise.level}: "
+        f"{worst.promise.text}. The smallest of {worst.count} broken ones among {count}"
     )
-    excerpt = tuple(verdict.page(run, traced[0].trace, traced[0].ops, profile, worst.tried))
+    excerpt = tuple(verdict.page(run, traced.trace, traced.ops, profile, worst.tried))
     finding = Finding(worst.promise.code, message, excerpt=excerpt)
     if worst.promise.code.startswith("R") and server.sandbox is run.sandbox:
         return run.at_function(finding, worst.promise.at or subject.recovering)
-    met = _at_failure(run, traced[0], worst.tried.point)
+    met = _at_failure(run, traced, worst.tried.point)
     if met:
         return replace(finding, file=met[0], line=met[1])
-    done = traced[0].done_at(worst.tried.point)
+    done = traced.done_at(worst.tried.point)
     last = next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
     return verdict.at_lost_call(
-        run, traced[0].ops, profile, worst.tried, finding, subject.promising, last
+        run, traced.ops, profile, worst.tried, finding, subject.promising, last
     )
+
+
+def _with_stacks(
+    run: Run, server: Server, subject: Subject, first: Traced, profile: str, worst: Broken
+) -> tuple[Traced, Broken, str]:
+    """The scenario once more, alone and with a stack for every call, so that lines can be
+    named, and how much was tried. Threads may take another course: where none breaks a
+    promise again, it stays with the first, which has no lines."""
+    for _ in range(RETRACED):
+        traced = trace(run, [first.scenario], stacks=True)
+        broken, explored = _explore(server, subject, traced, profile, {})
+        if 0 in broken:
+            return traced[0], broken[0], explored.jobs[0].summary
+    return first, worst, "those tried"
 
 
 def _at_failure(run: Run, traced: Traced, point: int) -> tuple[str, int] | None:

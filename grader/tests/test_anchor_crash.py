@@ -28,7 +28,7 @@ def judged(stage_into, text=None):
     try:
         findings = list(REGISTRY[CHECK].run(run))
         lines = (run.sandbox.tree / "plain" / STORAGE).read_text().splitlines()
-        return findings, lines, [run.notes.get(CHECK, ""), *run.tried.get(CHECK, [])]
+        return findings, lines, [run.note, *run.tried]
     finally:
         run.close()
 

@@ -10,7 +10,7 @@ from grader.checks.wal_format import FOUR, SET, encode
 from grader.course import find
 from grader.crash import group
 from grader.crash.explore import students_server
-from grader.crash.survive import Tally, survive
+from grader.crash.survive import survive, trace
 from grader.graph import LessonGraph
 from grader.mutants import mutants, stage_mutant
 from grader.run import Run, Script
@@ -89,9 +89,8 @@ def test_the_log_is_larger_than_the_window(run):
 def test_the_given_recovery_survives_its_own_crashes(run):
     files = {LOG: OLD + batch(len(OLD), LONG)[:-9]}
     scenario = group.scenario("a torn batch", group.RECOVER, group.OPEN, group.commit(NEW), files=files)
-    tally = Tally()
-    assert list(survive(run, students_server(run), group.SUBJECT, [scenario], tally)) == []
-    assert "recovery crashed on all" in tally.sum
+    assert list(survive(run, students_server(run), group.SUBJECT, trace(run, [scenario]))) == []
+    assert "recovery crashed on all" in run.note
 
 
 @pytest.mark.parametrize("data", [OLD[:-1], OLD + b"\0", bytes(20), OLD[1:]])
