@@ -56,7 +56,8 @@ struct wal_writer {
  * Opens the log at `path`, makes an empty one (mode 0644) if there is none, and
  * sets `offset` to its size in bytes. The file is open with O_WRONLY, O_CREAT
  * and O_APPEND: the kernel moves every write to the end of the file, so two
- * handles on one log cannot overwrite each other's records (open(2)).
+ * handles on one log cannot overwrite each other's records (open(2)). They can
+ * still mix them, since a record may take several writes: one at a time appends.
  *
  * Durable on return: the name `path` in its directory, also where the file was
  * there before. Whoever made it may have been killed before syncing it.

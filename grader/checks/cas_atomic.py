@@ -1,10 +1,12 @@
 """Checks of how the store writes: in one step, beside other processes, on a bad day."""
 
 import errno
+from itertools import islice
 
 from ..result import Finding
 from ..run import Failed, Run, Script
-from ..tracing import Promise, trace
+from ..trace.ops import Create
+from ..tracing import Promise, replayed_run, student_stack, trace
 from . import check
 from .cas_store import (
     HELLO, STORE, name_of, new_objects, only, path_of, wrong_store,
@@ -119,10 +121,27 @@ def lets_two_store_the_same(run: Run):
     """Two processes may store the same bytes at the same time.
 
     Whatever the one has done when the other comes in, both succeed, the object is whole,
-    and no temp file is left.
+    and no temp file is left. Nor do two stores of one process, or two calls, ever use the
+    same temp name: a cleaner that knows it from the first would take the second's file.
     """
     between = _between(run, "cas_store", "{i}", "x" + LARGE.hex())
-    yield from _first_trouble(run, "A107", between, "another process stored the same bytes")
+    found = list(_first_trouble(run, "A107", between, "another process stored the same bytes"))
+    yield from found or islice(_names_used_twice(run), 1)
+
+
+def _names_used_twice(run: Run):
+    """Two stores of one directory, as two threads of a process have them."""
+    script = Script()
+    for call, *words in (("open", 0, STORE), ("open", 1, STORE), ("store", 0, b"a"),
+                         ("store", 1, b"b"), ("store", 0, b"c"), ("store", 1, b"d")):
+        script.call(f"cas_{call}", *words)
+    _, replayed = replayed_run(run, script, None, stacks=True)
+    made = [op for op in replayed.ops if isinstance(op, Create) and op.name.startswith(".tmp-")]
+    for i, op in enumerate(made):
+        if op.name in {earlier.name for earlier in made[:i]}:
+            message = f"{op.name} was the temp file of an earlier call, and is used again"
+            place = next((place for _, place in student_stack(run, op.call)), (None, None))
+            yield Finding("A107", message, *place)
 
 
 @check("lets-two-store-the-same")
@@ -310,6 +329,9 @@ def _real_limit(run: Run):
         yield from wrong_store(run, session, good, HELLO, "F122", f"after a failure, {when}")
 
 
+SYNC_ERRORS = errno.EIO, errno.ENOSPC, errno.EDQUOT
+
+
 def _syncs(run: Run) -> int:
     """How many syncs storing a new object makes: the last is that of its name."""
     if "syncs" not in run.memo:
@@ -334,12 +356,14 @@ def stops_after_a_failed_directory_sync(run: Run):
     if again:
         yield from again
         return
-    cases = [("a new object", b"new", _syncs(run))] if _syncs(run) else []
-    for what, data, at in (*cases, ("an object that was there", HELLO, "1+")):
+    # Any error of the last sync of a new object, and of any that a duplicate gets.
+    cases = [("a new object", b"new", _syncs(run), error) for error in SYNC_ERRORS if _syncs(run)]
+    cases += [("an object that was there", HELLO, "1+", error) for error in SYNC_ERRORS]
+    for what, data, at, error in cases:
         script = Script()
         script.call("cas_open", 0, STORE)
         script.call("cas_store", 0, HELLO)
-        script.call("fault", "sync", at, "errno", errno.EIO)
+        script.call("fault", "sync", at, "errno", error)
         failed = script.call("cas_store", 0, data)
         script.call("clear")
         later = [
@@ -349,28 +373,28 @@ def stops_after_a_failed_directory_sync(run: Run):
         script.call("cas_open", 0, STORE)
         again = script.call("cas_store", 0, data)
         session = run.drive(script)
-        found = list(_poisoned(run, session, failed, later, what))
+        found = list(_poisoned(run, session, failed, later, what, -error))
         found = found or list(wrong_store(run, session, again, data, "F105", "after it was opened again"))
         if found:
             yield from found
             return
 
 
-def _poisoned(run: Run, session, failed, later, what: str):
+def _poisoned(run: Run, session, failed, later, what: str, want: int):
     reply = session[failed]
     if not reply.faults:
         return
-    fault = reply.faults[-1]
-    found = list(wrong_return(run, reply, -errno.EIO, "F104", f"though the sync of {what} failed (EIO)"))
+    fault, when = reply.faults[-1], f"though the sync of {what} failed ({errno.errorcode[-want]})"
+    found = list(wrong_return(run, reply, want, "F104", when))
     if found:
         yield from found
         return
     for number in later:
         got = session[number]["ret"]
-        if got != -errno.EIO:
+        if got != want:
             message = (
                 f"the sync of {what} failed; a later {session[number].call}() returned "
-                f"{errno_name(got)} and not that first error, {errno_name(-errno.EIO)}"
+                f"{errno_name(got)} and not that first error, {errno_name(want)}"
             )
             yield run.at_fault(Finding("F105", message), fault)
             return

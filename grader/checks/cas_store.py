@@ -321,6 +321,9 @@ def repairs_a_damaged_object(run: Run):
         data = kind.encode()
         calls.append((script.call("cas_store", 0, data), data, _load(script, data)))
     calls.insert(0, _damaged_since(script))
+    large = bytes(range(256)) * 8192  # 2 MiB, of the right size
+    script.call("put", path_of(large), large[:-1] + b"x")
+    calls.insert(0, (script.call("cas_store", 0, large), large, _load(script, large)))
     session = run.drive(script, files={"right": b"link"})
     *files, (over_dir, _, _) = calls
     for number, data, loaded in files:

@@ -157,8 +157,10 @@ def reports_a_failed_open(run: Run):
     script.call("fault", "sync", 1, "errno", errno.ENOSPC)
     full = script.call("wal_open", 0, LOG)
     after = script.call("fds")
-    script.call("fault", "open", 2, "errno", errno.EMFILE)
-    unopened = script.call("wal_open", 0, LOG)
+    unopened = []
+    for error in (errno.EMFILE, errno.EACCES, errno.EIO):
+        script.call("fault", "open", 2, "errno", error)
+        unopened.append((script.call("wal_open", 0, LOG), error))
     at_last = script.call("fds")
     session = run.drive(script, files={"deep/x": b""})
     yield from wrong_return(run, session[missing], -errno.ENOENT, "O107", "where its directory is not there")
@@ -168,10 +170,11 @@ def reports_a_failed_open(run: Run):
         for number, error in () if wrong else ((unsynced, errno.EIO), (full, errno.ENOSPC)):
             when = f"though the sync of the directory failed ({errno.errorcode[error]})"
             wrong += wrong_return(run, session[number], -error, "F104", when)
-        if session[unopened].faults:
-            after = at_last
-            when = "though its directory could not be opened (EMFILE)"
-            wrong += wrong_return(run, session[unopened], -errno.EMFILE, "F108", when)
+        for number, error in unopened:
+            if session[number].faults:
+                after = at_last
+                when = f"though its directory could not be opened ({errno.errorcode[error]})"
+                wrong += wrong_return(run, session[number], -error, "F108", when)
         yield from wrong
         if not wrong and session[after]["open"] > session[before]["open"]:
             message = "a wal_open() that fails leaves a descriptor open"

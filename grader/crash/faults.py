@@ -44,8 +44,8 @@ class Site:
         if "write" in self.call:
             return "short", "EINTR", "ENOSPC", "EIO", "EIO+"
         if self.is_sync:
-            return "EINTR", "EIO", "EIO+"
-        return "EIO", "EIO+"
+            return "EINTR", "EIO", "ENOSPC", "EIO+"
+        return "EACCES" if "open" in self.call else "EIO", "EIO+"
 
     def loses(self, way: str) -> bool:
         """Does a sync fail, and drop what it covered?"""
