@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "driver.h"
+#include "wal_args.h"
 #include "w10/crc32.h"
-#include "w10/wal_record.h"
 
 /* crc32_update BYTES...: the checksum of all pieces, one after another. */
 static void call_crc(char **args)
@@ -24,32 +24,23 @@ static void call_crc(char **args)
     reply(" crc=%u", (unsigned)crc);
 }
 
-/* wal_record_encode TYPE KEY VALUE CAP. A buffer that must stay untouched is filled with a
- * pattern and reported as it is. */
+/* wal_record_encode TYPE KEY VALUE CAP. A buffer that must stay untouched is
+ * filled with a pattern and reported as it is. */
 static void call_encode(char **args)
 {
-    size_t key_len, value_len, cap = (size_t)number_of(args[3]), len = 0;
-    uint8_t *key = bytes_of(args[1], &key_len);
-    uint8_t *value = bytes_of(args[2], &value_len);
+    size_t cap = (size_t)number_of(args[3]), len = 0;
+    struct given_record given = given_record(args);
     uint8_t *buf = malloc(cap);
-    struct wal_record record = {
-        .type = (uint8_t)number_of(args[0]),
-        .key = key,
-        .key_len = (uint16_t)key_len,
-        .value = value_len ? value : NULL,
-        .value_len = (uint16_t)value_len,
-    };
 
     if (!buf && cap)
         driver_fail("out of memory");
     if (cap)
         memset(buf, 0xA5, cap);
-    int ret = wal_record_encode(&record, buf, cap, &len);
+    int ret = wal_record_encode(&given.record, buf, cap, &len);
     reply(" ret=%d len=%zu", ret, ret ? 0 : len);
     reply_bytes("buf", buf, ret == 0 && len < cap ? len : cap);
     free(buf);
-    free(value);
-    free(key);
+    given_record_free(&given);
 }
 
 /* wal_record_decode BYTES */

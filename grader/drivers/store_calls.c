@@ -9,33 +9,11 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include "driver.h"
+enum { HANDLES = 16 };
+#include "handles.h"
 #include "w13/cas_store.h"
 
-enum { HANDLES = 16 };
-
 static struct cas stores[HANDLES];
-static int is_open[HANDLES];
-
-static struct cas *store_of(const char *arg)
-{
-    long i = number_of(arg);
-
-    if (i < 0 || i >= HANDLES)
-        driver_fail("no such handle");
-    return &stores[i];
-}
-
-/* A script cannot tell that an open failed: calls on what is not open are left
- * out, and say so. */
-static int skipped(const char *arg)
-{
-    int closed = !is_open[store_of(arg) - stores];
-
-    if (closed)
-        reply(" skipped=1");
-    return closed;
-}
 
 /* A name that the student wrote: at most 64 characters of it, as bytes, and
  * whether a NUL follows them. */
@@ -59,22 +37,23 @@ static void call_name(char **args)
 /* cas_open HANDLE DIR */
 static void call_open(char **args)
 {
-    struct cas *store = store_of(args[0]);
+    int handle = handle_of(args[0]);
+    struct cas *store = &stores[handle];
 
     /* Whatever stands in the struct before must not matter. */
     memset(store, 0x5A, sizeof(*store));
     int ret = cas_open(store, args[1]);
-    is_open[store - stores] = ret == 0;
+    handle_is_open[handle] = ret == 0;
     reply(" ret=%d", ret);
 }
 
-static void store_bytes(const char *handle, const void *data, size_t len)
+static void store_bytes(int handle, const void *data, size_t len)
 {
     char name[CAS_NAME_BYTES] = "untouched";
 
     if (skipped(handle))
         return;
-    int ret = cas_store(store_of(handle), data, len, name);
+    int ret = cas_store(&stores[handle], data, len, name);
 
     reply(" ret=%d", ret);
     reply_name(name);
@@ -86,7 +65,7 @@ static void call_store(char **args)
     size_t len;
     uint8_t *bytes = bytes_of(args[1], &len);
 
-    store_bytes(args[0], len ? bytes : NULL, len);
+    store_bytes(handle_of(args[0]), len ? bytes : NULL, len);
     free(bytes);
 }
 
@@ -99,7 +78,7 @@ static void call_store_zeros(char **args)
 
     if (zeros == MAP_FAILED)
         driver_fail("out of memory");
-    store_bytes(args[0], zeros, len);
+    store_bytes(handle_of(args[0]), zeros, len);
     munmap(zeros, len);
 }
 
@@ -107,8 +86,9 @@ static void call_store_zeros(char **args)
 static void call_load(char **args)
 {
     static char untouched;
+    int handle = handle_of(args[0]);
 
-    if (skipped(args[0]))
+    if (skipped(handle))
         return;
     size_t name_len, len = 12345;
     uint8_t *bytes = bytes_of(args[1], &name_len);
@@ -119,7 +99,7 @@ static void call_load(char **args)
         driver_fail("out of memory");
     memcpy(name, bytes, name_len);
     name[name_len] = '\0';
-    int ret = cas_load(store_of(args[0]), name, &data, &len);
+    int ret = cas_load(&stores[handle], name, &data, &len);
     reply(" ret=%d", ret);
     if (ret == CAS_OK && data != NULL && data != &untouched) {
         reply_bytes("data", data, len);
@@ -134,10 +114,12 @@ static void call_load(char **args)
 /* cas_close HANDLE */
 static void call_close(char **args)
 {
-    if (skipped(args[0]))
+    int handle = handle_of(args[0]);
+
+    if (skipped(handle))
         return;
-    is_open[store_of(args[0]) - stores] = 0;
-    reply(" ret=%d", cas_close(store_of(args[0])));
+    handle_is_open[handle] = 0;
+    reply(" ret=%d", cas_close(&stores[handle]));
 }
 
 static const struct call calls[] = {

@@ -1,0 +1,41 @@
+/*
+ * What a script is told of a recovery and of a map.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef KV_REPLIES_H
+#define KV_REPLIES_H
+
+#include <errno.h>
+
+#include "driver.h"
+#include "w10/kv.h"
+#include "w10/wal_recovery.h"
+
+static inline void reply_pair(void *arg, const struct kv_entry *entry)
+{
+    (void)arg;
+    reply_bytes("k", entry->key, entry->key_len);
+    reply_bytes("v", entry->value, entry->value_len);
+}
+
+/* Recovers PATH: what was found, and every pair of the map. */
+static inline void
+reply_recovery(char **args,
+               int (*recover)(const char *, struct kv *, struct wal_recovery *))
+{
+    struct wal_recovery found = { 99, 99, 99 };
+    struct kv kv;
+
+    kv_init(&kv);
+    int ret = recover(args[0], &kv, &found);
+    reply(" ret=%d", ret);
+    if (ret == 0 || ret == -EBADMSG)
+        reply(" records=%llu valid=%llu cut=%llu",
+              (unsigned long long)found.records,
+              (unsigned long long)found.valid_bytes,
+              (unsigned long long)found.cut_bytes);
+    kv_each(&kv, reply_pair, NULL);
+    kv_free(&kv);
+}
+
+#endif
