@@ -53,6 +53,12 @@ static struct kv_slot *find(const struct kv *kv, uint32_t hash, const void *key,
     return slot;
 }
 
+static struct kv_entry *entry_of(const struct kv *kv,
+                                 const struct kv_slot *slot)
+{
+    return slot->number == FREE ? NULL : kv->entries[slot->number];
+}
+
 static int grow(struct kv *kv)
 {
     struct kv bigger = *kv;
@@ -106,8 +112,7 @@ int kv_set(struct kv *kv, const void *key, size_t key_len, const void *value,
 
     uint32_t hash = hash_bytes(key, key_len);
     struct kv_slot *slot = find(kv, hash, key, key_len);
-    struct kv_entry *old =
-        slot->number == FREE ? NULL : kv->entries[slot->number];
+    struct kv_entry *old = entry_of(kv, slot);
     /* A value of the same size takes the old one's place: no allocation. */
     if (old && old->value_len == value_len) {
         if (value_len > 0)
@@ -157,10 +162,10 @@ void kv_del(struct kv *kv, const void *key, size_t key_len)
         return;
 
     struct kv_slot *slot = find(kv, hash_bytes(key, key_len), key, key_len);
-    if (slot->number == FREE)
-        return;
-    struct kv_entry *gone = kv->entries[slot->number];
+    struct kv_entry *gone = entry_of(kv, slot);
     struct kv_entry *last = kv->entries[kv->count - 1];
+    if (!gone)
+        return;
 
     /* The last entry takes its number; it may be the last itself. */
     find(kv, hash_bytes(last->key, last->key_len), last->key, last->key_len)
@@ -177,8 +182,7 @@ const struct kv_entry *kv_get(const struct kv *kv, const void *key,
     if (kv->count == 0)
         return NULL;
 
-    struct kv_slot *slot = find(kv, hash_bytes(key, key_len), key, key_len);
-    return slot->number == FREE ? NULL : kv->entries[slot->number];
+    return entry_of(kv, find(kv, hash_bytes(key, key_len), key, key_len));
 }
 
 void kv_each(const struct kv *kv,

@@ -16,8 +16,8 @@
 #include "wal_record.h"
 #include "wal_writer.h"
 
-/* A window on the log. It has room for eight of the largest records, so that
- * moving it on costs little beside reading. */
+/* A window on the log: large enough that few calls read it, small enough to
+ * stay in the processor's cache. It must hold the largest record. */
 struct window {
     int fd;
     uint64_t start; /* offset in the log of bytes[0] */
