@@ -20,7 +20,6 @@
 
 /* One pair, owned by the map. Any byte may stand in the key and the value. */
 struct kv_entry {
-    struct kv_entry *next; /* in the same bucket */
     size_t key_len;
     size_t value_len;
     const uint8_t *value; /* behind the key */
@@ -28,9 +27,10 @@ struct kv_entry {
 };
 
 struct kv {
-    struct kv_entry **buckets;
-    size_t bucket_count;
-    size_t count; /* pairs in the map */
+    struct kv_entry **entries; /* `count` of them, in no particular order */
+    size_t count;              /* pairs in the map */
+    struct kv_slot *slots;     /* say where among them a key is */
+    size_t slot_count;         /* a power of two, or 0 */
 };
 
 /* An empty map. Allocates nothing, cannot fail. */

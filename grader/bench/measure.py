@@ -23,11 +23,12 @@ SECONDS = 300
 
 @dataclass(frozen=True)
 class Program:
-    """A benchmark: its own sources, those of the course under it, and a library."""
+    """A benchmark: its own sources, those of the course under it, flags, and a library."""
 
     name: str
     sources: tuple[str, ...]
     course: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     library: str = ""
     header: str = ""
     package: str = ""
@@ -44,7 +45,7 @@ class Program:
         sources = [SOURCES / name for name in self.sources] + [tree / "w10" / name for name in self.course]
         libraries = [f"-l{self.library}"] if self.library else []
         done = subprocess.run(
-            ["gcc", *FLAGS, f"-I{tree / 'w10'}", f"-I{SOURCES}", *sources, *libraries,
+            ["gcc", *FLAGS, f"-I{tree / 'w10'}", f"-I{SOURCES}", *self.flags, *sources, *libraries,
              "-o", HOME / self.name],
             capture_output=True, text=True, check=False,
         )
@@ -54,6 +55,7 @@ class Program:
 
 LEVELDB = {"library": "leveldb", "header": "leveldb/c.h", "package": "libleveldb-dev"}
 SQLITE = {"library": "sqlite3", "header": "sqlite3.h", "package": "libsqlite3-dev"}
+INDEX = tuple(f"-Wl,--wrap={name}" for name in ("kv_set", "replay_open", "replay_count"))
 PROGRAMS = (
     Program("crc", ("crc.c",), ("crc32.c",)),
     Program("append", ("append.c",), WRITER),
@@ -61,6 +63,7 @@ PROGRAMS = (
     Program("commits-raw", ("commits.c", "commits_raw.c")),
     Program("commits-leveldb", ("commits.c", "commits_leveldb.c"), **LEVELDB),
     Program("replay-wal", ("replay.c", "replay_wal.c"), RECOVERY),
+    Program("replay-index", ("replay.c", "replay_wal.c", "replay_index.c"), RECOVERY, INDEX),
     Program("replay-leveldb", ("replay.c", "replay_leveldb.c"), **LEVELDB),
     Program("replay-sqlite", ("replay.c", "replay_sqlite.c"), **SQLITE),
 )

@@ -20,6 +20,7 @@ RUNS = {
     "commits-raw": (1, 0.05),
     "commits-leveldb": (3, 0.05),
     "replay-wal": (500, 100, 40),
+    "replay-index": (500, 100, 4096),
     "replay-leveldb": (500, 100, 40),
     "replay-sqlite": (500, 100, 4096),
 }
@@ -52,6 +53,8 @@ def test_a_benchmark_prints_rates(program, home):
     ("append", "wal_writer.c", "    writer->offset += len;\n", "    writer->offset += 1;\n"),
     ("replay-wal", "wal_recovery.c", "err = apply(kv, &record);",
      "err = found->records % 2 ? 0 : apply(kv, &record);"),
+    ("replay-index", "wal_recovery.c", "err = apply(kv, &record);",
+     "err = found->records ? apply(kv, &record) : 0;"),
     ("crc", "crc32.c", "0xEDB88320", "0x82F63B78"),
 ])
 def test_fast_and_wrong_is_no_result(name, file, old, new, home):

@@ -376,6 +376,21 @@ def test_a_mapping_for_reading_becomes_writable(line, hides):
     assert len(ops(log, Unseen)) == hides
 
 
+@pytest.mark.parametrize("lines, hides", [
+    (("mmap(NULL, 4096, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1000",), True),
+    (("mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1000",), False),
+    (("fork() = 8",
+      "mmap(NULL, 8192, PROT_READ, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f1000"), True)])
+def test_a_mapping_ends_where_another_stands(lines, hides):
+    log = Log()
+    log.open("log", "O_RDWR")
+    log.raw("mmap(NULL, 8192, PROT_READ, MAP_SHARED, 4</work/log>, 0) = 0x7f1000")
+    for line in lines:
+        log.raw(line)
+    log.raw("mprotect(0x7f1000, 8192, PROT_READ|PROT_WRITE) = 0")
+    assert len(ops(log, Unseen)) == hides
+
+
 @pytest.mark.parametrize("name", ["threads", "stacks"])
 def test_recorded_logs(name):
     """A real run under bwrap: threads, fork, O_TMPFILE, odd names."""

@@ -657,6 +657,7 @@ class _Kernel:
         """A shared mapping of a file opened for writing. One that can only
         be read hides nothing until mprotect(2) makes it writable."""
         flags, number = plain(call.args[3]), plain(call.args[4])
+        self.ended(call.ret, call.ret + plain(call.args[1]))
         shared = isinstance(flags, Flags) and (
             "MAP_SHARED" in flags or "MAP_SHARED_VALIDATE" in flags)
         if shared and isinstance(number, Fd):
@@ -665,6 +666,15 @@ class _Kernel:
             if description.writable and inode.kind == "file":
                 self.mappings.append((call.ret, end, inode))
                 self.mprotect(process, call, call.ret)
+
+    def ended(self, start: int, end: int) -> None:
+        """What was mapped where a new mapping stands is not any more. A child may have
+        it still: with two processes, nothing ends."""
+        if len(self.processes) == 1:
+            self.mappings = [
+                (low, high, inode) for old, stop, inode in self.mappings
+                for low, high in ((old, min(stop, start)), (max(old, end), stop)) if low < high
+            ]
 
     def mprotect(self, process: Process, call: Syscall,
                  start: int | None = None) -> None:

@@ -16,8 +16,8 @@
 #include "wal_record.h"
 #include "wal_writer.h"
 
-/* A window on the log. It has room for eight of the largest records, so that
- * moving it on costs little beside reading. */
+/* A window on the log: large enough that few calls read it, small enough to
+ * stay in the processor's cache. It must hold the largest record. */
 struct window {
     int fd;
     uint64_t start; /* offset in the log of bytes[0] */
@@ -26,7 +26,7 @@ struct window {
     uint8_t *bytes;
 };
 
-enum { WINDOW_BYTES = 8 * WAL_RECORD_MAX_BYTES };
+enum { WINDOW_BYTES = 4 * WAL_RECORD_MAX_BYTES };
 
 /* Fills the window from `offset` on. */
 static int window_move(struct window *w, uint64_t offset)
@@ -47,24 +47,24 @@ static int window_move(struct window *w, uint64_t offset)
     return 0;
 }
 
-/* Judges what stands at `offset`, moving the window there if a record could
- * reach past its end. */
+/* Judges what stands at `offset`, moving the window there if it is the window
+ * that ends too early and not the log. */
 static int record_at(struct window *w, uint64_t offset,
                      struct wal_record *record_out, size_t *len_out,
                      enum wal_record_verdict *verdict_out)
 {
-    uint64_t ahead = w->start + w->len - offset;
+    uint64_t at = offset - w->start;
 
-    if (ahead < WAL_RECORD_MAX_BYTES && !w->at_end) {
-        int err = window_move(w, offset);
+    *verdict_out = wal_record_decode(w->bytes + at, w->len - (size_t)at,
+                                     record_out, len_out);
+    if (w->at_end ||
+        (*verdict_out != WAL_RECORD_END && *verdict_out != WAL_RECORD_TORN))
+        return 0;
 
-        if (err)
-            return err;
-        ahead = w->len;
-    }
-    *verdict_out = wal_record_decode(w->bytes + (offset - w->start),
-                                     (size_t)ahead, record_out, len_out);
-    return 0;
+    int err = window_move(w, offset);
+    if (!err)
+        *verdict_out = wal_record_decode(w->bytes, w->len, record_out, len_out);
+    return err;
 }
 
 static int apply(struct kv *kv, const struct wal_record *record)
