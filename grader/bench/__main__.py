@@ -100,7 +100,7 @@ def replays(programs: set[str]) -> list[str]:
         if f"replay-{other.lower()}" in programs:
             runs[other] = (f"replay-{other.lower()}", *given)
         rates = in_turns(runs, ROUNDS)
-        rows.append(row(what, rates["ours"], None, rates.get(other), goal and f"{goal} of {other}"))
+        rows.append(row(what, rates["ours"], None, rates.get(other), f"{goal} of {other}" if goal else ""))
     return rows
 
 
