@@ -271,9 +271,12 @@ def fails_everyone_in_the_batch(run: Run):
         replies = _commits(session, calls)
         wrong = [r for r in replies if replies[r]["ret"] != -error and r not in durable and r != NEXT]
         for record in sorted(wrong, key=lambda record: record in later)[:1]:
+            there = "stands in no batch"
+            if record in records_of(found[1:]):
+                there = f"stood in {'a later' if record in later else 'that'} batch"
             message = (
-                f"the {kind} of the second flush failed ({errno.errorcode[error]}), and "
-                f"wal_group_commit() of {record[1].decode()}, not in the first, returned "
+                f"the {kind} of the second batch failed ({errno.errorcode[error]}); the record "
+                f"{record[1].decode()} {there}, and its wal_group_commit() returned "
                 f"{errno_name(replies[record]['ret'])}"
             )
             yield run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")
