@@ -101,6 +101,18 @@ def test_what_is_no_log_of_batches_is_seen(data):
     assert wrong and len(records_of(found)) < 4 + (data[: len(OLD)] == OLD)
 
 
+CRASH = "survives-a-crash-among-threads"
+NO_GATHERING = HERE / "variants" / "w10-l06" / "closed-when-the-last-call-is-gone.patch"
+
+
+def judged(check: str, stage_into):
+    graph = LessonGraph(find("w10-l06"), stage_into)
+    try:
+        return graph.result(check)
+    finally:
+        graph.close()
+
+
 EARLY = ["woken-before-the-sync", "told-because-somebody-flushes", "if-instead-of-while",
          "late-arrivals-released-too", "synced-beside-the-write"]
 
@@ -113,18 +125,6 @@ def test_an_early_answer_is_caught_every_time(name):
         found = judged(CRASH, lambda dest: stage_mutant(mutant, dest))
         assert [f.code for f in found.findings] == ["D301"], found.detail
         assert found.findings[0].file == "w10/group_commit.c"
-
-
-CRASH = "survives-a-crash-among-threads"
-NO_GATHERING = HERE / "variants" / "w10-l06" / "closed-when-the-last-call-is-gone.patch"
-
-
-def judged(check: str, stage_into):
-    graph = LessonGraph(find("w10-l06"), stage_into)
-    try:
-        return graph.result(check)
-    finally:
-        graph.close()
 
 
 def in_a_tree_with(monkeypatch, header: str, text: str) -> None:
