@@ -154,12 +154,18 @@ def stage_crash_driver(lesson: Lesson, tree: Path) -> None:
         shutil.copyfile(lab.SOURCES / name, dest / "crashlab" / name)
 
 
+def _wrapped(lesson: Lesson) -> list[str]:
+    """The functions that the driver stands in front of."""
+    lists = [DRIVERS / f"{table}.names" for table in ("faults", *lesson.driver)]
+    return [name for path in lists if path.is_file() for name in path.read_text().split()]
+
+
 def _driver_commands(lesson: Lesson, variant: str, linked: list[str]) -> list[list[str]]:
     crash = variant == CRASH
     names = ["driver", "faults", *(f"{t}_calls" for t in lesson.driver), *["states"] * crash]
     flags = ["-g"] if crash else EXTRA[variant]
     sources = [f".driver/{name}.c" for name in names]
-    wraps = [f"-Wl,--wrap={name}" for name in (DRIVERS / "faults.names").read_text().split()]
+    wraps = [f"-Wl,--wrap={name}" for name in _wrapped(lesson)]
     objects = [Path(source).with_suffix(".o").name for source in sources]
     result = [["gcc", "-c", "-fPIE", "-I.", "-I.driver", *flags, *sources]]
     *first, last = [shlex.split(command) for command in compile_commands(lesson)]

@@ -76,6 +76,13 @@ class Lesson:
         same = [b for b in self.blocks if b.language != other.language or "test" not in b.words]
         return replace(self, files=files, blocks=(*same, plain))
 
+    def without(self, name: str, driver: tuple[str, ...]) -> "Lesson":
+        """The lesson with a driver of these calls, which needs all its files but that one."""
+        test = self.block("bash", "test")
+        rest = replace(test, text=test.text.replace(f" {name} ", " "))
+        blocks = tuple(rest if block is test else block for block in self.blocks)
+        return replace(self, driver=driver, blocks=blocks)
+
 
 def _shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

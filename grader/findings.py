@@ -26,6 +26,13 @@ def entry(code: str) -> dict[str, str]:
     return found
 
 
+def section(code: str, lesson: str = "") -> str:
+    """Where to read again, for somebody who is at work on that lesson."""
+    what = entry(code)
+    own = what.get("in", {}).get(lesson)
+    return f"{lesson}, {own}" if own else what["section"]
+
+
 def explain(code: str) -> str:
     """The page of one finding."""
     what = entry(code)
@@ -34,5 +41,6 @@ def explain(code: str) -> str:
     if what["systems"]:
         lines += ["", "In real systems"]
         lines += textwrap.wrap(what["systems"], 79, initial_indent="  ", subsequent_indent="  ")
-    lines += ["", f"Read again: {what['section']}"]
+    places = [what["section"], *(section(code, lesson) for lesson in what.get("in", ()))]
+    lines += ["", f"Read again: {'; '.join(places)}"]
     return "\n".join(lines)

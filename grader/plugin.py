@@ -74,7 +74,7 @@ class CheckItem(pytest.Item):
 
     def repr_failure(self, excinfo):
         if isinstance(excinfo.value, CheckDidNotPass):
-            return "\n".join(report.check_lines(excinfo.value.args[0]))
+            return "\n".join(report.check_lines(excinfo.value.args[0], self.parent.graph.lesson.id))
         if isinstance(excinfo.value, UsageError):
             return str(excinfo.value)
         return super().repr_failure(excinfo)

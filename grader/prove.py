@@ -55,7 +55,7 @@ def _ran(lesson: Lesson, root: Path) -> str | None:
     try:
         troubles = run.build("lesson").findings
         for finding in troubles:
-            print("\n".join(report.finding_lines(finding)))
+            print("\n".join(report.finding_lines(finding, lesson.id)))
         if troubles:
             return None
         shown = []

@@ -17,7 +17,7 @@ def lesson_text(lesson: LessonResult) -> str:
     lines = [f"{lesson.id}  {lesson.title}", ""]
     lines += [line for said in lesson.replaced for line in _wrapped(said, 2)] + [""] * bool(lesson.replaced)
     for check in lesson.checks:
-        lines += check_lines(check)
+        lines += check_lines(check, lesson.id)
     lines += ["", f"  {lesson.points} of {lesson.max_points} points{_ending(lesson)}"]
     return "\n".join(lines)
 
@@ -31,7 +31,7 @@ def _ending(lesson: LessonResult) -> str:
     return f"; to begin with: make explain CODE={codes[0]}" if codes else ""
 
 
-def check_lines(check: CheckResult) -> list[str]:
+def check_lines(check: CheckResult, lesson: str) -> list[str]:
     points = f"{check.points:3}/{check.max_points}" if check.max_points else ""
     lines = [(f"  {_WORDS[check.status]:8}{check.title}".ljust(82) + points).rstrip()]
     if check.status == result.WAITING:
@@ -41,15 +41,15 @@ def check_lines(check: CheckResult) -> list[str]:
     if check.status == result.GRADER_ERROR:
         lines.append("          This is a fault of the grader, not of your code. Please report it.")
     for finding in check.findings:
-        lines += finding_lines(finding)
+        lines += finding_lines(finding, lesson)
     return lines
 
 
-def finding_lines(finding: Finding) -> list[str]:
+def finding_lines(finding: Finding, lesson: str) -> list[str]:
     where = f" {finding.where}:" if finding.where else ""
     lines = _wrapped(f"{finding.code}{where} {finding.message}", 10)
     lines += [f"          | {line}" for line in finding.excerpt]
-    return [*lines, f"          read again: {catalogue.entry(finding.code)['section']}"]
+    return [*lines, f"          read again: {catalogue.section(finding.code, lesson)}"]
 
 
 def _wrapped(text: str, indent: int) -> list[str]:

@@ -275,9 +275,8 @@ class Run:
 
     def _death(self, script: Script, replies, done: Completed) -> Finding:
         """Names what ended the program and in which call."""
-        begun = re.findall(rb"^> (\d+) (\w+)$", done.marks, re.M)
-        number, name = (int(begun[-1][0]), begun[-1][1].decode()) if begun else (0, "main")
-        what = f"{name}() in call {number}"
+        begun = re.findall(r"^> (\d+) (\w+)$", done.marks.decode(errors="replace"), re.M)
+        name, what = _last_calls(begun, replies)
         text = done.stderr.decode(errors="replace")
         race = _RACE.search(text)
         if race:
@@ -355,6 +354,18 @@ class Run:
         """Points at the call that met an injected fault."""
         place = self.lines_of([fault.address - 1], "checked").get(fault.address - 1, (None, None))
         return Finding(finding.code, finding.message, *place, finding.excerpt)
+
+
+def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply]) -> tuple[str, str]:
+    """The function that had not returned, and in words which call of it, or in how many
+    threads. The driver waits in `apart` for the calls of threads."""
+    number, name = begun[-1] if begun else ("0", "main")
+    running = [name for number, name in begun if int(number) not in replies]
+    if "apart" in running[:-1]:
+        in_threads = running[running.index("apart") + 1 :]
+        name = in_threads[0]
+        return name, f"{name}() in {in_threads.count(name)} of the threads"
+    return name, f"{name}() in call {number}"
 
 
 def parse_replies(marks: bytes) -> dict[int, Reply]:

@@ -254,12 +254,23 @@ def students_server(run: Run) -> Server:
 
 def reference_server(run: Run, lesson: Lesson) -> Server:
     """The reference of `lesson` does, in a sandbox of its own: no program of a
-    student's ever sees it."""
+    student's ever sees it.
+
+    The headers in a student's working tree are the student's. `lesson` must not need a
+    file whose header the student may change at will; a header that broke its contract is
+    not the fault of the file that does not compile with it.
+    """
     if "reference server" not in run.memo:
         home = run.home / "reference"
         home.mkdir()
         run.memo["reference server"] = Server(lesson, Sandbox(home), stage.stage_reference)
-    return run.memo["reference server"]
+    server = run.memo["reference server"]
+    for wrong in server.built.findings:
+        raise GraderError(
+            f"the reference of {lesson.id} does not build with the headers of this tree: "
+            f"{wrong.where} {wrong.message}"
+        )
+    return server
 
 
 def finding_of_end(tried: Tried) -> str | None:

@@ -16,7 +16,6 @@ from .scenario import AFTER, ON_DISK, Case, Promise, Scenario, Subject
 
 LOG = "deep/group.wal"  # not where the program runs: its directory is to be synced
 FOLDER = {"deep/": b""}
-NEXT = (SET, b"next", b"one")
 OPEN, CLOSE = ("wal_group_open", 0, LOG), ("wal_group_close", 0)
 RECOVER = ("wal_batch_recover", LOG)
 
@@ -40,10 +39,6 @@ FIRST = _script.call(*RECOVER)
 AFTER_FIRST = _script.call("look")
 SECOND = _script.call(*RECOVER)
 AFTER_SECOND = _script.call("look")
-OPENED = _script.call(*OPEN)
-COMMITTED = _script.call(*commit(NEXT))
-_script.call(*CLOSE)
-LAST = _script.call(*RECOVER)
 
 
 def promised(case: Case) -> set[tuple]:
@@ -121,16 +116,6 @@ def _changes_nothing_twice(case: Case) -> str | None:
     return None
 
 
-def _takes_the_next(case: Case) -> str | None:
-    for number in (OPENED, COMMITTED, LAST):
-        problem = case.failed(number)
-        if problem:
-            return f"the next {_script.lines[number - 1].split()[1]}(): {problem}"
-    if case.tried.replies[LAST]["records"] == len(_kept(case)) + 1:
-        return None
-    return "the next commit is not found by the next recovery"
-
-
 SUBJECT = Subject(
     script=_script,
     looks=(AFTER_FIRST, AFTER_SECOND),
@@ -148,6 +133,5 @@ SUBJECT = Subject(
         Promise(AFTER, "A301", "the log holds what was committed, each thread's in its order",
                 _is_what_was_committed),
         Promise(AFTER, "R503", "recovering again changes nothing", _changes_nothing_twice),
-        Promise(AFTER, "R502", "the next commit works", _takes_the_next),
     ),
 )

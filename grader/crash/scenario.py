@@ -15,7 +15,7 @@ from .explore import Tried, finding_of_end
 # Calls of the driver, of which nobody promises anything.
 OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
            "fault", "meanwhile", "clear", "stop", "resume", "again",
-           "together", "apart", "pause"}
+           "together", "apart", "pause", "late"}
 ON_DISK, AFTER = "on the disk", "after recovery"
 
 

@@ -1,12 +1,11 @@
 /*
- * Calls of w10/group_commit.h and of w10/wal_batch.h.
+ * Calls of w10/group_commit.h.
  * SPDX-License-Identifier: MIT
  */
 #include <string.h>
 
 enum { HANDLES = 2 };
 #include "handles.h"
-#include "kv_replies.h"
 #include "wal_args.h"
 #include "w10/group_commit.h"
 
@@ -48,17 +47,10 @@ static void call_close(char **args)
         reply(" ret=%d", wal_group_close(&groups[handle]));
 }
 
-/* wal_batch_recover PATH */
-static void call_recover(char **args)
-{
-    reply_recovery(args, wal_batch_recover);
-}
-
 static const struct call calls[] = {
     { "wal_group_open", call_open },
     { "wal_group_commit", call_commit },
     { "wal_group_close", call_close },
-    { "wal_batch_recover", call_recover },
     { NULL, NULL },
 };
 

@@ -12,6 +12,10 @@
  * the call, each its own in the order of the lines. `apart` starts them all and
  * waits for them. Every call is reported when it begins and when it has returned,
  * as always, by the thread that makes it.
+ *
+ *     late MICROSECONDS @1       that thread is so much later whenever it wakes from
+ *                                pthread_cond_wait(), as any thread may be: another
+ *                                may have the lock first
  */
 #define _GNU_SOURCE
 
@@ -37,6 +41,7 @@ struct thread {
 
 static struct thread threads[THREADS_MAX];
 static pthread_barrier_t start;
+static _Thread_local long late_us;
 
 static struct thread *thread_of(const char *word)
 {
@@ -102,19 +107,45 @@ static void call_apart(char **args)
     pthread_barrier_destroy(&start);
 }
 
-/* pause MICROSECONDS */
-static void call_pause(char **args)
+static void sleep_us(long us)
 {
-    long us = number_of(args[0]);
     struct timespec time = { us / 1000000, us % 1000000 * 1000 };
 
     nanosleep(&time, NULL);
+}
+
+/* pause MICROSECONDS */
+static void call_pause(char **args)
+{
+    sleep_us(number_of(args[0]));
+}
+
+/* late MICROSECONDS */
+static void call_late(char **args)
+{
+    late_us = number_of(args[0]);
+}
+
+int __real_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex);
+
+int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+    int err = __real_pthread_cond_wait(cond, mutex);
+
+    if (late_us > 0) {
+        pthread_mutex_unlock(mutex);
+        sleep_us(late_us);
+        pthread_mutex_lock(mutex);
+    }
+    return err;
 }
 
 static const struct call calls[] = {
     { "together", call_together },
     { "apart", call_apart },
     { "pause", call_pause },
+    { "late", call_late },
     { NULL, NULL },
 };
 

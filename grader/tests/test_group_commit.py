@@ -1,10 +1,12 @@
 """Group commit: the given recovery, and what the check says of threads, again and again."""
 
 import errno
+import re
+import shutil
 
 import pytest
 
-from grader import stage
+from grader import findings, result, stage
 from grader.checks.batch_format import batch, log_of, parse, records_of
 from grader.checks.wal_format import FOUR, SET, encode
 from grader.course import find
@@ -12,7 +14,7 @@ from grader.crash import group
 from grader.crash.explore import students_server
 from grader.crash.survive import survive, trace
 from grader.graph import LessonGraph
-from grader.mutants import mutants, stage_mutant
+from grader.mutants import HERE, mutants, stage_mutant, stage_variant
 from grader.run import Run, Script
 
 LOG = group.LOG
@@ -99,6 +101,18 @@ def test_what_is_no_log_of_batches_is_seen(data):
     assert wrong and len(records_of(found)) < 4 + (data[: len(OLD)] == OLD)
 
 
+CRASH = "survives-a-crash-among-threads"
+NO_GATHERING = HERE / "variants" / "w10-l06" / "closed-when-the-last-call-is-gone.patch"
+
+
+def judged(check: str, stage_into):
+    graph = LessonGraph(find("w10-l06"), stage_into)
+    try:
+        return graph.result(check)
+    finally:
+        graph.close()
+
+
 EARLY = ["woken-before-the-sync", "told-because-somebody-flushes", "if-instead-of-while",
          "late-arrivals-released-too", "synced-beside-the-write"]
 
@@ -108,10 +122,49 @@ def test_an_early_answer_is_caught_every_time(name):
     """Threads take another course each time; the finding is the same."""
     mutant = next(m for m in mutants() if m.name == f"w10-l06/{name}")
     for _ in range(3):
-        graph = LessonGraph(find("w10-l06"), lambda dest: stage_mutant(mutant, dest))
-        try:
-            found = graph.result("survives-a-crash-among-threads")
-        finally:
-            graph.close()
+        found = judged(CRASH, lambda dest: stage_mutant(mutant, dest))
         assert [f.code for f in found.findings] == ["D301"], found.detail
         assert found.findings[0].file == "w10/group_commit.c"
+
+
+def in_a_tree_with(monkeypatch, header: str, text: str) -> None:
+    """The reference is staged from a working tree, in which the headers are the student's."""
+    staged = stage.stage_reference
+
+    def stage_reference(dest):
+        staged(dest)
+        (dest / header).write_text(text)
+
+    monkeypatch.setattr(stage, "stage_reference", stage_reference)
+
+
+def test_recovery_does_not_need_the_header_that_is_all_the_students(tmp_path, monkeypatch):
+    stage_variant(NO_GATHERING, tmp_path)
+    header = (tmp_path / "w10" / "group_commit.h").read_text()
+    assert "released" not in header and "joined;" not in header
+    in_a_tree_with(monkeypatch, "w10/group_commit.h", header)
+    found = judged(CRASH, lambda dest: shutil.copytree(tmp_path, dest, dirs_exist_ok=True))
+    assert found.status == result.PASSED, found
+
+
+def test_a_reference_that_does_not_build_is_our_fault(tmp_path, monkeypatch):
+    stage.stage_reference(tmp_path)
+    header = (tmp_path / "w10" / "wal_writer.h").read_text().replace("scratch[", "other[")
+    in_a_tree_with(monkeypatch, "w10/wal_writer.h", header)
+    found = judged(CRASH, lambda dest: shutil.copytree(tmp_path, dest, dirs_exist_ok=True))
+    assert found.status == result.GRADER_ERROR and not found.findings
+    assert "does not build with the headers of this tree: w10/wal_writer.c:" in found.detail
+
+
+def test_a_close_that_leaves_a_batch_is_caught_every_time():
+    mutant = next(m for m in mutants() if m.name == "w10-l06/closed-with-a-batch-left")
+    for _ in range(5):
+        found = judged("drains-at-close", lambda dest: stage_mutant(mutant, dest))
+        assert [f.code for f in found.findings] == ["F112"], found
+
+
+def test_a_thread_that_sleeps_for_ever_is_said_to_be_one_of_several():
+    mutant = next(m for m in mutants() if m.name == "w10-l06/only-one-is-woken")
+    finding, = judged("holds-every-record-committed", lambda dest: stage_mutant(mutant, dest)).findings
+    assert re.match(r"wal_group_commit\(\) in \d of the threads was still running", finding.message)
+    assert findings.section("S101", "w10-l06") == "w10-l06, Hints"

@@ -76,13 +76,14 @@ def headings(path):
 @pytest.mark.parametrize("code", list(findings.catalogue()))
 def test_a_finding_says_where_to_read_on(code):
     entry = findings.entry(code)
-    assert {"title", "why", "section", "systems"} == set(entry)
+    assert {"title", "why", "section", "systems"} == set(entry) - {"in"}
     assert code[0] in findings.KINDS and findings.explain(code)
-    lesson, _, heading = entry["section"].partition(", ")
-    if lesson in lessons():
-        assert heading in headings(lessons()[lesson].path), entry["section"]
-    elif lesson == "the lesson's Your turn":
-        assert all("Your turn" in headings(each.path) for each in LESSONS)
+    for section in (entry["section"], *(findings.section(code, lesson) for lesson in entry.get("in", ()))):
+        lesson, _, heading = section.partition(", ")
+        if lesson in lessons():
+            assert heading in headings(lessons()[lesson].path), section
+        elif lesson == "the lesson's Your turn":
+            assert all("Your turn" in headings(each.path) for each in LESSONS)
 
 
 def test_every_code_that_is_used_is_in_the_catalogue_and_the_reverse():

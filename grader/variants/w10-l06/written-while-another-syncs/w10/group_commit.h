@@ -84,20 +84,25 @@ int wal_group_open(struct wal_group *group, const char *path);
  * Durable on 0: the whole record, and every record committed before it.
  *
  * A call waits for two flushes at most: the one that is going on when it comes,
- * and its own. (One more where its record finds no room in the batch.) The
- * caller that flushes may give others up to 50 microseconds to join.
+ * and its own. More where its record finds no room: each batch that was full
+ * before it costs one. The caller that flushes may give others up to 50
+ * microseconds to join.
  *
  * Returns 0; the error of wal_record_encode() for a record that has no encoding
  * (nothing is written, the batch and the log stay good); the error that
- * poisoned the log; or -EBADF for a call that came after wal_group_close().
+ * poisoned the log; or -EBADF for a call that had not joined when
+ * wal_group_close() came.
  */
 int wal_group_commit(struct wal_group *group, const struct wal_record *record);
 
 /*
  * Drains and closes the log. Other threads may be in wal_group_commit(): what
- * has joined a batch is flushed and its writers are told. Calls that come
- * later return -EBADF for as long as *group lives, so what they lock stays.
- * Syncs once more before it closes the file, which is closed on every return.
+ * has joined a batch is flushed, by this call or by one of theirs, and its
+ * writers are told. A call that still waits for room may join, or return
+ * -EBADF. Calls that come later return -EBADF (where the log is poisoned, its
+ * error will do) for as long as *group lives, so what they lock stays. Syncs
+ * once more, unless the log is poisoned, before it closes the file, which is
+ * closed on every return.
  *
  * Durable on 0: everything that was committed.
  *
