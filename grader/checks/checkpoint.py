@@ -325,6 +325,15 @@ def _calls_of_a_checkpoint(run: Run) -> list[str]:
     return names[: ends[0]] if ends else names
 
 
+def _directory_sync(run: Run) -> int:
+    """Which of a checkpoint's syncs is the last behind its rename; 0 if there is none."""
+    names = _calls_of_a_checkpoint(run)
+    renames = [i for i, name in enumerate(names) if name.startswith("rename")]
+    if not renames or not any("sync" in name for name in names[renames[-1] :]):
+        return 0
+    return sum("sync" in name for name in names)
+
+
 @check("writes-the-snapshot")
 def goes_on_after_a_failed_snapshot(run: Run):
     """A snapshot that cannot be written fails that call alone.
@@ -363,15 +372,16 @@ def stops_after_a_failure(run: Run):
     The first error is kept and returned; nothing is written or synced any more, and no
     segment removed. The same holds where the map has no memory for what was appended.
     """
-    names = _calls_of_a_checkpoint(run)
-    syncs = sum("sync" in name for name in names)
     eio = -errno.EIO
-    for what, fault, call in (
+    cases = [
         ("a write failed in kv_log_append()", ("write", 1, "errno", errno.EIO), append(FOUR[1])),
         ("a sync failed in kv_log_append()", ("sync", 1, "errno", errno.EIO), append(FOUR[1])),
-        ("the directory's sync failed in kv_log_checkpoint()",
-         ("sync", syncs, "errno", errno.EIO), CHECKPOINT),
-    ):
+    ]
+    number = _directory_sync(run)
+    if number:
+        fault = "sync", number, "errno", errno.EIO
+        cases.append(("the directory's sync failed in kv_log_checkpoint()", fault, CHECKPOINT))
+    for what, fault, call in cases:
         session, at = play(
             run, OPEN, append(FOUR[0]), ("fault", *fault), call, ("clear",),
             append(AFTER), CHECKPOINT, append(AFTER), CLOSE,
