@@ -53,8 +53,9 @@
  *
  * Failures. All functions return 0 or a negative errno. A failure poisons the
  * handle: its first error is kept, and every later call returns it without
- * writing or syncing (wal_writer.h says why). Two do not: a record that has no
- * encoding, and a snapshot that could not be put in place.
+ * writing (wal_writer.h says why); kv_log_close() may sync the segment and
+ * returns it all the same. Two do not: a record that has no encoding, and a
+ * snapshot that could not be put in place.
  *
  * A directory is used by one handle, and a handle by one thread, at a time.
  */
@@ -105,7 +106,8 @@ struct kv_log {
  *
  * Returns 0; -EBADMSG for what no crash leaves, and then nothing was changed;
  * -ENAMETOOLONG; -ENOMEM; or the negative errno of the call that failed. On an
- * error nothing stays open and the handle must not be used.
+ * error nothing stays open, the map's memory was given back, and the handle must
+ * not be used, kv_log_close() included.
  */
 int kv_log_open(struct kv_log *log, const char *dir);
 

@@ -14,6 +14,7 @@ from .wal_format import DEL, FOUR, SET, apply, random_record
 OPEN, CLOSE, CHECKPOINT = ("kv_log_open", 0, DIR), ("kv_log_close", 0), ("kv_log_checkpoint", 0)
 AFTER = (SET, b"after", b"all")
 EBADMSG = -errno.EBADMSG
+ROOM = 48 << 20
 
 
 def append(record) -> tuple:
@@ -259,7 +260,8 @@ def refuses_what_no_crash_leaves(run: Run):
     """Damage is refused with -EBADMSG, and nothing is removed or changed.
 
     A snapshot that is not whole in any way, a segment that is missing, a closed one
-    that is not whole. Only the last segment can have been torn by a crash.
+    that is not whole. Only the last segment can have been torn by a crash. An open that
+    failed keeps no descriptor and no memory.
     """
     cases = [(what, files | {form.TEMP: b"left", "1.wal.bak": b""}) for what, files in _damaged(run)]
     script, start = Script(), {}
@@ -280,6 +282,25 @@ def refuses_what_no_crash_leaves(run: Run):
     if session[after]["open"] > session[before]["open"]:
         message = "kv_log_open() leaves a descriptor open where it refuses"
         yield run.at_function(Finding("F109", message), "kv_log_open")
+    yield from _keeps_memory(run)
+
+
+def _keeps_memory(run: Run):
+    """More maps are loaded and refused than the memory has room for."""
+    rng = run.rng("memory")
+    snapshot = form.snapshot({b"%d" % i: rng.randbytes(60_000) for i in range(50)}, 2)
+    files = {form.SNAPSHOT: snapshot, form.segment(2): b"?", form.segment(3): b""}
+    opens = [OPEN] * (ROOM // len(snapshot) + 5)
+    session, at = play(run, ("limit", "data", ROOM), *opens, files=files, variant="plain")
+    for count, number in enumerate(at[1:], 1):
+        if session[number]["ret"] != EBADMSG:
+            message = (
+                f"the same log, of {len(snapshot)} bytes, refused again and again in "
+                f"{ROOM >> 20} MiB of memory: kv_log_open() number {count} returned "
+                f"{errno_name(session[number]['ret'])}"
+            )
+            yield run.at_function(Finding("F132", message), "kv_log_open")
+            return
 
 
 @check("keeps-the-map")
@@ -369,8 +390,8 @@ def goes_on_after_a_failed_snapshot(run: Run):
 def stops_after_a_failure(run: Run):
     """After a failed append or directory sync, every call fails.
 
-    The first error is kept and returned; nothing is written or synced any more, and no
-    segment removed. The same holds where the map has no memory for what was appended.
+    The first error is kept, every later call returns it, and no segment is removed. The
+    same holds where the map has no memory for what was appended.
     """
     eio = -errno.EIO
     cases = [
