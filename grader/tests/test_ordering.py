@@ -247,6 +247,8 @@ NAMES = {
                                      ["D201"]),
     "again before the name, for nothing": (
         (make_other, sync_dir, sync_dir, make), (), (), ["D202"]),
+    "before the name, and what an earlier call left": (
+        (sync_dir, make), (make_other,), (), ["D202"]),
     "another directory": ((make, sync_other_dir), (), (), ["D203"]),
     "made by someone else": ((make,), (make,), (), ["D204"]),
     "after the answer": ((make,), (), (sync_dir,), ["D205"]),

@@ -219,10 +219,13 @@ class Durability:
                    *(change.op for change in self.changed_in[inode])]
         return not self._pinned_by(sync, inode, touched)
 
-    def names_others(self, sync: Op, directory: Inode, inode: Inode) -> bool:
-        """Did it make names durable in `directory` that are not of `inode`?"""
+    def names_others(self, sync: Op, directory: Inode, inode: Inode,
+                     since: float) -> bool:
+        """Did it make durable in `directory` what was changed after `since`
+        and is not of `inode`?"""
         touched = [change.op for change in self.changed_in[directory]
-                   if change.op.inode is not inode]
+                   if change.op.inode is not inode
+                   and since <= began(change.op)]
         return self._pinned_by(sync, directory, touched)
 
     def _pinned_by(self, sync: Op, inode: Inode, touched: list) -> bool:

@@ -348,8 +348,8 @@ class _Judge:
                     "not durable: whoever opens it has to sync the directory")
         early = [s for s in self.durable.syncs(directory)
                  if began(span.begin) <= began(s) <= ended(op)]
-        vain = [s for s in early
-                if not self.durable.names_others(s, directory, op.inode)]
+        vain = [s for s in early if not self.durable.names_others(
+            s, directory, op.inode, began(span.begin))]
         if vain:
             return ("D202", vain[-1], [op], f"{directory.name} is synced "
                     f"before the name {change.name} is made")
