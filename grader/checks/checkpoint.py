@@ -5,10 +5,11 @@ import errno
 from ..crash.checkpoint import DIR, HERE
 from ..result import Finding
 from ..run import Run, Script
+from ..shown import quoted
 from ..tracing import Promise, trace
 from . import check
 from . import checkpoint_format as form
-from .returns import errno_name, interrupted_syncs, wrong_return
+from .returns import errno_name, interrupted_syncs, together, wrong_return
 from .wal_format import DEL, FOUR, SET, apply, random_record
 
 OPEN, CLOSE, CHECKPOINT = ("kv_log_open", 0, DIR), ("kv_log_close", 0), ("kv_log_checkpoint", 0)
@@ -49,7 +50,7 @@ def _differs(run: Run, reply, want: dict, code: str, what: str):
         wrong = sorted(key for key in found.keys() | want.keys() if found.get(key) != want.get(key))
         has = "has another value" if wrong[0] in found else "is missing"
         has = has if wrong[0] in want else "is there"
-        message = f"{what}: of {len(want)} pairs {len(wrong)} are wrong; {wrong[0][:16]!r} {has}"
+        message = f"{what}: of {len(want)} pairs {len(wrong)} are wrong; {quoted(wrong[0])} {has}"
     else:
         return
     yield run.at_function(Finding(code, message), "kv_log_open")
@@ -69,16 +70,18 @@ def keeps_the_map(run: Run):
     calls, shows, so_far = [], {}, []
     for part in parts:
         for ending in (CHECKPOINT, None):
+            before = f"(checkpoints before it: {calls.count(CHECKPOINT)}, appends: {len(so_far)})"
             calls.append(OPEN)
-            shows[len(calls)] = apply(so_far)
+            what = f"open {calls.count(OPEN)} of {2 * len(parts)} {before}"
+            shows[len(calls)] = what, apply(so_far)
             some = part[: len(part) // 2] if ending else part[len(part) // 2 :]
             calls += [*map(append, some), *([ending] if ending else []), ("kv_log_map", 0)]
             so_far += some
-            shows[len(calls)] = apply(so_far)
+            shows[len(calls)] = f"{what}, and {len(some)} appends later", apply(so_far)
             calls.append(CLOSE)
     session, _ = play(run, *calls)
-    for number, want in shows.items():
-        found = list(_differs(run, session[number], want, "R621", f"in call {number}"))
+    for number, (what, want) in shows.items():
+        found = list(_differs(run, session[number], want, "R621", what))
         if found:
             yield from found
             return
@@ -363,6 +366,10 @@ def goes_on_after_a_failed_snapshot(run: Run):
     the segments and the old snapshot stay, appends go on, and the next checkpoint
     works.
     """
+    yield from together(_failed_snapshots(run))
+
+
+def _failed_snapshots(run: Run):
     full, bad = errno.ENOSPC, errno.EIO
     for fault in (("write", 1, "errno", full), ("write", "1+", "errno", bad), ("rename", 1, "errno", bad)):
         calls = [OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), ("fault", *fault), CHECKPOINT,
@@ -393,6 +400,11 @@ def stops_after_a_failure(run: Run):
     The first error is kept, every later call returns it, and no segment is removed. The
     same holds where the map has no memory for what was appended.
     """
+    yield from together(_failures(run))
+    yield from _full_map(run)
+
+
+def _failures(run: Run):
     eio = -errno.EIO
     cases = [
         ("a write failed in kv_log_append()", ("write", 1, "errno", errno.EIO), append(FOUR[1])),
@@ -414,7 +426,6 @@ def stops_after_a_failure(run: Run):
         if form.segment(1) not in left(session):
             message = f"after {what}, {form.segment(1)} was removed"
             yield run.at_fault(Finding("F105", message), session[at[3]].faults[-1])
-    yield from _full_map(run)
 
 
 def _full_map(run: Run):

@@ -11,6 +11,7 @@ from ..course import ROOT
 from ..errors import GraderError
 from ..result import Finding
 from ..run import Run
+from ..shown import word
 from ..trace import ops
 from ..tracing import readable, student_stack
 from . import lab
@@ -140,6 +141,6 @@ def _said(tried: Tried) -> list[str]:
             text = ", ".join(f"{name} {size} bytes" for name, size in zip(files, sizes)) or "nothing"
             shown.append(f"  the directory holds: {text}")
         else:
-            words = [f"{k}={v}" for k, v in reply.words if not (k in "kv" and len(v) > 40)]
+            words = [f"{k}={word(v)}" for k, v in reply.words if not (k in "kv" and len(v) > 40)]
             shown.append(f"  {reply.call}() {' '.join(words)}"[:100])
     return [*shown, f"  the end: {tried.end}"] if tried.end != "exit 0" else shown
