@@ -10,6 +10,9 @@ _WORDS = {
     result.PASSED: "ok", result.FAILED: "FAILED", result.WAITING: "waits",
     result.CANNOT_JUDGE: "UNSEEN", result.GRADER_ERROR: "OUR BUG",
 }
+# What to read about last: what is printed is wrong because something else is, and a
+# warning is no more than that.
+LATER = {"O101": 1, "B103": 2}
 
 
 def lesson_text(lesson: LessonResult) -> str:
@@ -26,9 +29,8 @@ def _ending(lesson: LessonResult) -> str:
     if lesson.passed:
         return ": every check passed"
     codes = [f.code for check in lesson.checks for f in check.findings]
-    # What is printed is wrong because something else is: that is what to read about.
-    codes = [code for code in codes if code != "O101"] or codes
-    return f"; to begin with: make explain CODE={codes[0]}" if codes else ""
+    first = min(codes, key=lambda code: LATER.get(code, 0), default=None)
+    return f"; to begin with: make explain CODE={first}" if first else ""
 
 
 def check_lines(check: CheckResult) -> list[str]:
@@ -40,16 +42,19 @@ def check_lines(check: CheckResult) -> list[str]:
         lines += _wrapped(check.detail, 10)
     if check.status == result.GRADER_ERROR:
         lines.append("          This is a fault of the grader, not of your code. Please report it.")
-    for finding in check.findings:
-        lines += finding_lines(finding)
-    return lines
+    *others, last = check.findings or [None]
+    sections = {catalogue.entry(finding.code)["section"] for finding in check.findings}
+    for finding in others:
+        lines += finding_lines(finding, with_section=len(sections) > 1)
+    return lines + (finding_lines(last) if last else [])
 
 
-def finding_lines(finding: Finding) -> list[str]:
+def finding_lines(finding: Finding, with_section: bool = True) -> list[str]:
     where = f" {finding.where}:" if finding.where else ""
     lines = _wrapped(f"{finding.code}{where} {finding.message}", 10)
     lines += [f"          | {line}" for line in finding.excerpt]
-    return [*lines, f"          read again: {catalogue.entry(finding.code)['section']}"]
+    again = f"          read again: {catalogue.entry(finding.code)['section']}"
+    return [*lines, again] if with_section else lines
 
 
 def _wrapped(text: str, indent: int) -> list[str]:
