@@ -106,8 +106,8 @@ struct kv_log {
  *
  * Returns 0; -EBADMSG for what no crash leaves, and then nothing was changed;
  * -ENAMETOOLONG; -ENOMEM; or the negative errno of the call that failed. On an
- * error nothing stays open, the map's memory was given back, and the handle must
- * not be used, kv_log_close() included.
+ * error nothing stays open, the map's memory was given back, and the handle
+ * must not be used, not even by kv_log_close().
  */
 int kv_log_open(struct kv_log *log, const char *dir);
 
