@@ -90,10 +90,12 @@ struct kv_log {
  * one was synced whole before the next was made, and `snapshot` before it got
  * its name: if they are not whole, no crash did that. The same holds for a
  * segment that is missing between two others, or below the first one where
- * there is no snapshot. The segment that the snapshot names may be missing if
- * no later one is there, and is made.
+ * there is no snapshot. The segment that the snapshot names, or 1 where there
+ * is none, may be missing if no later one is there, and is made. In the last
+ * segment wal_recover() tells a torn tail from damage.
  *
- * Once the names that recovery rests on are durable, leftovers are removed:
+ * Once the names that recovery rests on are durable, by the directory's sync in
+ * wal_open() or one of its own, leftovers are removed:
  * snapshot.tmp and the segments below the snapshot's. Other files are left
  * alone. What cannot be removed is left to the next open, and is no error.
  *

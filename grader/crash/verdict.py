@@ -20,6 +20,7 @@ from .ops import OpsFile
 from .scenario import OUR_OWN
 
 SHOWN_BYTES = 24
+LEGEND = "persisted, torn, lost: all of it, a part, nothing is on this disk; synced: a sync that returned"
 
 
 def size(tried: Tried) -> tuple[int, int, int]:
@@ -31,7 +32,8 @@ def page(run: Run, replayed, ops_file: OpsFile, profile: str, tried: Tried) -> l
     """The calls and what became of each, the disk, what was said of it."""
     path, fates = _fates(run, ops_file, profile, tried)
     lines = list(_timeline(run, replayed, fates, tried.point))
-    lines += ["           *** the power fails here ***", "", "on the disk:", *_disk(tried.disk)]
+    lines += ["           *** the power fails here ***", "", LEGEND, "", "on the disk:"]
+    lines += _disk(tried.disk)
     lines += ["", "then:", *_said(tried)]
     lines += ["", f"to have this disk:  build/crashlab show {path} --state {tried.number} "
                   f"--profile {profile} DIR"]
