@@ -54,9 +54,8 @@ def _ran(lesson: Lesson, root: Path) -> str | None:
     run = Run(lesson, lambda dest: stage.stage_submission(root, dest))
     try:
         troubles = run.build("lesson").findings
-        for finding in troubles:
-            print("\n".join(report.finding_lines(finding, lesson.id)))
         if troubles:
+            print("\n".join(report.findings_lines(troubles, lesson.id)))
             return None
         shown = []
         for command in run_commands(lesson) + listed_commands(lesson):

@@ -1,6 +1,7 @@
 """The verdict for the terminal, made from results alone."""
 
 import textwrap
+from collections.abc import Sequence
 
 from . import findings as catalogue
 from . import result
@@ -10,6 +11,9 @@ _WORDS = {
     result.PASSED: "ok", result.FAILED: "FAILED", result.WAITING: "waits",
     result.CANNOT_JUDGE: "UNSEEN", result.GRADER_ERROR: "OUR BUG",
 }
+# What to read about last: what is printed is wrong because something else is, and a
+# warning is no more than that.
+LATER = {"O101": 1, "B103": 2}
 
 
 def lesson_text(lesson: LessonResult) -> str:
@@ -26,9 +30,8 @@ def _ending(lesson: LessonResult) -> str:
     if lesson.passed:
         return ": every check passed"
     codes = [f.code for check in lesson.checks for f in check.findings]
-    # What is printed is wrong because something else is: that is what to read about.
-    codes = [code for code in codes if code != "O101"] or codes
-    return f"; to begin with: make explain CODE={codes[0]}" if codes else ""
+    first = min(codes, key=lambda code: LATER.get(code, 0), default=None)
+    return f"; to begin with: make explain CODE={first}" if first else ""
 
 
 def check_lines(check: CheckResult, lesson: str) -> list[str]:
@@ -40,16 +43,20 @@ def check_lines(check: CheckResult, lesson: str) -> list[str]:
         lines += _wrapped(check.detail, 10)
     if check.status == result.GRADER_ERROR:
         lines.append("          This is a fault of the grader, not of your code. Please report it.")
-    for finding in check.findings:
-        lines += finding_lines(finding, lesson)
+    return lines + findings_lines(check.findings, lesson)
+
+
+def findings_lines(findings: Sequence[Finding], lesson: str) -> list[str]:
+    """What to read again stands once behind those for which it is the same."""
+    lines = []
+    sections = [catalogue.section(finding.code, lesson) for finding in findings]
+    for finding, section, following in zip(findings, sections, [*sections[1:], None]):
+        where = f" {finding.where}:" if finding.where else ""
+        lines += _wrapped(f"{finding.code}{where} {finding.message}", 10)
+        lines += [f"          | {line}" for line in finding.excerpt]
+        if section != following:
+            lines.append(f"          read again: {section}")
     return lines
-
-
-def finding_lines(finding: Finding, lesson: str) -> list[str]:
-    where = f" {finding.where}:" if finding.where else ""
-    lines = _wrapped(f"{finding.code}{where} {finding.message}", 10)
-    lines += [f"          | {line}" for line in finding.excerpt]
-    return [*lines, f"          read again: {catalogue.section(finding.code, lesson)}"]
 
 
 def _wrapped(text: str, indent: int) -> list[str]:

@@ -53,8 +53,9 @@
  *
  * Failures. All functions return 0 or a negative errno. A failure poisons the
  * handle: its first error is kept, and every later call returns it without
- * writing or syncing (wal_writer.h says why). Two do not: a record that has no
- * encoding, and a snapshot that could not be put in place.
+ * writing (wal_writer.h says why); kv_log_close() may sync the segment and
+ * returns it all the same. Two do not: a record that has no encoding, and a
+ * snapshot that could not be put in place.
  *
  * A directory is used by one handle, and a handle by one thread, at a time.
  */
@@ -89,10 +90,12 @@ struct kv_log {
  * one was synced whole before the next was made, and `snapshot` before it got
  * its name: if they are not whole, no crash did that. The same holds for a
  * segment that is missing between two others, or below the first one where
- * there is no snapshot. The segment that the snapshot names may be missing if
- * no later one is there, and is made.
+ * there is no snapshot. The segment that the snapshot names, or 1 where there
+ * is none, may be missing if no later one is there, and is made. In the last
+ * segment wal_recover() tells a torn tail from damage.
  *
- * Once the names that recovery rests on are durable, leftovers are removed:
+ * Once the names that recovery rests on are durable, by the directory's sync in
+ * wal_open() or one of its own, leftovers are removed:
  * snapshot.tmp and the segments below the snapshot's. Other files are left
  * alone. What cannot be removed is left to the next open, and is no error.
  *
@@ -105,7 +108,8 @@ struct kv_log {
  *
  * Returns 0; -EBADMSG for what no crash leaves, and then nothing was changed;
  * -ENAMETOOLONG; -ENOMEM; or the negative errno of the call that failed. On an
- * error nothing stays open and the handle must not be used.
+ * error nothing stays open, the map's memory was given back, and the handle
+ * must not be used, not even by kv_log_close().
  */
 int kv_log_open(struct kv_log *log, const char *dir);
 

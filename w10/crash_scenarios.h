@@ -19,6 +19,8 @@
  *
  *   nothing, at any size          0, every record; the file as it was
  *   the end torn, at any byte     0, the whole records; the rest is cut
+ *   the last record bad in any    0, the whole records; the rest is cut
+ *     way, by a flipped bit say
  *   zeros instead of the end,     0, the whole records; the rest is cut
  *     as long as the data that
  *     is missing, or longer
@@ -32,8 +34,13 @@
  *   one more record appended      0, that record too
  *   then torn once more           0, cut once more
  *
+ * Zeros may be just what is missing, a NUL at the end of a value or padding:
+ * then that record is whole.
+ *
  * What it is free to do: for -EBADMSG the map may hold the records before the
- * bad one, or nothing, and `records` goes with it.
+ * bad one, or nothing, and `records` is how many those are, or 0. It may make
+ * files beside the log: the answer, the map and the log are what counts. It may
+ * make a system call for each byte that it searches.
  *
  * The program starts in an empty directory in which it may write, and has ten
  * seconds. It is compiled with the headers of the course and linked with the

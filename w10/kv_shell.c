@@ -293,10 +293,11 @@ static void talk(struct shell *sh, int on_terminal)
 }
 
 /* Makes sure that nobody else has the log open, until this process ends. */
-static int lock(const char *dir)
+static int lock(const char *dir, int *made_out)
 {
     /* kv_log_open() makes its name durable. */
-    if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+    *made_out = mkdir(dir, 0755) == 0;
+    if (!*made_out && errno != EEXIST)
         return -errno;
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
@@ -307,7 +308,7 @@ static int lock(const char *dir)
 int main(int argc, char **argv)
 {
     static struct shell sh; /* too large for a small stack */
-    int on_terminal = isatty(STDIN_FILENO);
+    int on_terminal = isatty(STDIN_FILENO), made;
 
     if (argc != 2) {
         fprintf(stderr, "usage: kv DIR\n");
@@ -316,7 +317,7 @@ int main(int argc, char **argv)
     char *dir = argv[1];
     for (size_t len = strlen(dir); len > 1 && dir[len - 1] == '/'; len--)
         dir[len - 1] = '\0';
-    int err = lock(dir);
+    int err = lock(dir, &made);
     if (err == -EWOULDBLOCK) {
         fprintf(stderr, "kv: %s: another kv has it open\n", dir);
         return 2;
@@ -325,6 +326,8 @@ int main(int argc, char **argv)
         err = kv_log_open(&sh.log, dir);
     if (err) {
         fprintf(stderr, "kv: %s: %s\n", dir, why(err));
+        if (made)
+            rmdir(dir); /* where nothing stands in it */
         return 2;
     }
     /* Whoever reads the answers gets each as soon as it is true. */

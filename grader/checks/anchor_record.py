@@ -5,6 +5,7 @@ import hashlib
 
 from ..result import Finding
 from ..run import Run, Script
+from ..shown import quoted
 from . import check
 from .anchor_format import (
     BROKEN_CHAIN, FULL, GAP, LAST_ID, MALFORMED, NO_DIGEST, OK, REPEAT, TORN, VERDICTS, Record,
@@ -172,7 +173,7 @@ def misspelt(data: bytes, magic: bytes):
         yield f"{len(more)} bytes too many", data + more, MALFORMED
     yield "one byte too many, and zeros", bytes(len(data) + 1), MALFORMED
     for other in (magic[:-1] + b"2", bytes(16), magic[::-1], b"X" + magic[1:]):
-        yield f"the magic {other!r}", seal(other + body[16:]), MALFORMED
+        yield f"the magic {quoted(other)}", seal(other + body[16:]), MALFORMED
 
 
 @check("decodes-an-anchor-record")

@@ -5,15 +5,17 @@ import errno
 from ..crash.checkpoint import DIR, HERE
 from ..result import Finding
 from ..run import Run, Script
+from ..shown import quoted
 from ..tracing import Promise, trace
 from . import check
 from . import checkpoint_format as form
-from .returns import errno_name, interrupted_syncs, wrong_return
+from .returns import errno_name, interrupted_syncs, together, wrong_return
 from .wal_format import DEL, FOUR, SET, apply, random_record
 
 OPEN, CLOSE, CHECKPOINT = ("kv_log_open", 0, DIR), ("kv_log_close", 0), ("kv_log_checkpoint", 0)
 AFTER = (SET, b"after", b"all")
 EBADMSG = -errno.EBADMSG
+ROOM = 48 << 20
 
 
 def append(record) -> tuple:
@@ -48,7 +50,7 @@ def _differs(run: Run, reply, want: dict, code: str, what: str):
         wrong = sorted(key for key in found.keys() | want.keys() if found.get(key) != want.get(key))
         has = "has another value" if wrong[0] in found else "is missing"
         has = has if wrong[0] in want else "is there"
-        message = f"{what}: of {len(want)} pairs {len(wrong)} are wrong; {wrong[0][:16]!r} {has}"
+        message = f"{what}: of {len(want)} pairs {len(wrong)} are wrong; {quoted(wrong[0])} {has}"
     else:
         return
     yield run.at_function(Finding(code, message), "kv_log_open")
@@ -68,16 +70,18 @@ def keeps_the_map(run: Run):
     calls, shows, so_far = [], {}, []
     for part in parts:
         for ending in (CHECKPOINT, None):
+            before = f"(checkpoints before it: {calls.count(CHECKPOINT)}, appends: {len(so_far)})"
             calls.append(OPEN)
-            shows[len(calls)] = apply(so_far)
+            what = f"open {calls.count(OPEN)} of {2 * len(parts)} {before}"
+            shows[len(calls)] = what, apply(so_far)
             some = part[: len(part) // 2] if ending else part[len(part) // 2 :]
             calls += [*map(append, some), *([ending] if ending else []), ("kv_log_map", 0)]
             so_far += some
-            shows[len(calls)] = apply(so_far)
+            shows[len(calls)] = f"{what}, and {len(some)} appends later", apply(so_far)
             calls.append(CLOSE)
     session, _ = play(run, *calls)
-    for number, want in shows.items():
-        found = list(_differs(run, session[number], want, "R621", f"in call {number}"))
+    for number, (what, want) in shows.items():
+        found = list(_differs(run, session[number], want, "R621", what))
         if found:
             yield from found
             return
@@ -259,7 +263,8 @@ def refuses_what_no_crash_leaves(run: Run):
     """Damage is refused with -EBADMSG, and nothing is removed or changed.
 
     A snapshot that is not whole in any way, a segment that is missing, a closed one
-    that is not whole. Only the last segment can have been torn by a crash.
+    that is not whole. Only the last segment can have been torn by a crash. An open that
+    failed keeps no descriptor and no memory.
     """
     cases = [(what, files | {form.TEMP: b"left", "1.wal.bak": b""}) for what, files in _damaged(run)]
     script, start = Script(), {}
@@ -280,6 +285,25 @@ def refuses_what_no_crash_leaves(run: Run):
     if session[after]["open"] > session[before]["open"]:
         message = "kv_log_open() leaves a descriptor open where it refuses"
         yield run.at_function(Finding("F109", message), "kv_log_open")
+    yield from _keeps_memory(run)
+
+
+def _keeps_memory(run: Run):
+    """More maps are loaded and refused than the memory has room for."""
+    rng = run.rng("memory")
+    snapshot = form.snapshot({b"%d" % i: rng.randbytes(60_000) for i in range(50)}, 2)
+    files = {form.SNAPSHOT: snapshot, form.segment(2): b"?", form.segment(3): b""}
+    opens = [OPEN] * (ROOM // len(snapshot) + 5)
+    session, at = play(run, ("limit", "data", ROOM), *opens, files=files, variant="plain")
+    for count, number in enumerate(at[1:], 1):
+        if session[number]["ret"] != EBADMSG:
+            message = (
+                f"the same log, of {len(snapshot)} bytes, refused again and again in "
+                f"{ROOM >> 20} MiB of memory: kv_log_open() number {count} returned "
+                f"{errno_name(session[number]['ret'])}"
+            )
+            yield run.at_function(Finding("F132", message), "kv_log_open")
+            return
 
 
 @check("keeps-the-map")
@@ -325,6 +349,15 @@ def _calls_of_a_checkpoint(run: Run) -> list[str]:
     return names[: ends[0]] if ends else names
 
 
+def _directory_sync(run: Run) -> int:
+    """Which of a checkpoint's syncs is the last behind its rename; 0 if there is none."""
+    names = _calls_of_a_checkpoint(run)
+    renames = [i for i, name in enumerate(names) if name.startswith("rename")]
+    if not renames or not any("sync" in name for name in names[renames[-1] :]):
+        return 0
+    return sum("sync" in name for name in names)
+
+
 @check("writes-the-snapshot")
 def goes_on_after_a_failed_snapshot(run: Run):
     """A snapshot that cannot be written fails that call alone.
@@ -333,6 +366,10 @@ def goes_on_after_a_failed_snapshot(run: Run):
     the segments and the old snapshot stay, appends go on, and the next checkpoint
     works.
     """
+    yield from together(_failed_snapshots(run))
+
+
+def _failed_snapshots(run: Run):
     full, bad = errno.ENOSPC, errno.EIO
     for fault in (("write", 1, "errno", full), ("write", "1+", "errno", bad), ("rename", 1, "errno", bad)):
         calls = [OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), ("fault", *fault), CHECKPOINT,
@@ -360,18 +397,24 @@ def goes_on_after_a_failed_snapshot(run: Run):
 def stops_after_a_failure(run: Run):
     """After a failed append or directory sync, every call fails.
 
-    The first error is kept and returned; nothing is written or synced any more, and no
-    segment removed. The same holds where the map has no memory for what was appended.
+    The first error is kept, every later call returns it, and no segment is removed. The
+    same holds where the map has no memory for what was appended.
     """
-    names = _calls_of_a_checkpoint(run)
-    syncs = sum("sync" in name for name in names)
+    yield from together(_failures(run))
+    yield from _full_map(run)
+
+
+def _failures(run: Run):
     eio = -errno.EIO
-    for what, fault, call in (
+    cases = [
         ("a write failed in kv_log_append()", ("write", 1, "errno", errno.EIO), append(FOUR[1])),
         ("a sync failed in kv_log_append()", ("sync", 1, "errno", errno.EIO), append(FOUR[1])),
-        ("the directory's sync failed in kv_log_checkpoint()",
-         ("sync", syncs, "errno", errno.EIO), CHECKPOINT),
-    ):
+    ]
+    number = _directory_sync(run)
+    if number:
+        fault = "sync", number, "errno", errno.EIO
+        cases.append(("the directory's sync failed in kv_log_checkpoint()", fault, CHECKPOINT))
+    for what, fault, call in cases:
         session, at = play(
             run, OPEN, append(FOUR[0]), ("fault", *fault), call, ("clear",),
             append(AFTER), CHECKPOINT, append(AFTER), CLOSE,
@@ -383,7 +426,6 @@ def stops_after_a_failure(run: Run):
         if form.segment(1) not in left(session):
             message = f"after {what}, {form.segment(1)} was removed"
             yield run.at_fault(Finding("F105", message), session[at[3]].faults[-1])
-    yield from _full_map(run)
 
 
 def _full_map(run: Run):

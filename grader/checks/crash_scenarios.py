@@ -24,7 +24,7 @@ def passes_every_right_recovery(run: Run):
     yield from map(_refused, refused[:SHOWN])
     for trial in [] if refused else tried.of("unwritten"):
         if trial.passed:
-            yield Finding("R602", f"it passes a recovery that {trial.solution.does}", FILE)
+            yield _passed(trial, "R602")
     yield from tried.checked()
 
 
@@ -33,7 +33,7 @@ def _refused(trial: Trial) -> Finding:
     what = f"with a recovery that is right and {trial.solution.does}"
     if trial.done.stopped:
         stopped = build.stopped_finding(trial.done, f"{what}, the test")
-        return Finding(stopped.code, stopped.message, FILE)
+        return Finding(stopped.code, f"{stopped.message}{trial.given}", FILE, excerpt=trial.last_words)
     if trial.done.signal:
         return Finding("S104", f"{what}, {trial.end}", FILE)
     text = (trial.done.stdout + trial.done.stderr).decode(errors="replace")
@@ -45,12 +45,16 @@ def _refused(trial: Trial) -> Finding:
 def _missed(run: Run, kind: str, code: str):
     """A finding for each planted bug of a kind that the test did not catch."""
     for trial in trials(run).of(kind):
-        does = trial.solution.does
         if trial.passed:
-            printed = ", though it prints FAILED" if trial.failures else ""
-            yield Finding(code, f"it passes a recovery that {does}{printed}", FILE)
+            yield _passed(trial, code)
         elif not trial.caught:
-            yield Finding("R611", f"{trial.end}, with a recovery that {does}", FILE)
+            message = f"{trial.end}, with a recovery that {trial.solution.does}"
+            yield Finding("R611", message, FILE, excerpt=trial.last_words)
+
+
+def _passed(trial: Trial, code: str) -> Finding:
+    printed = ", though it prints FAILED" if trial.failures else ""
+    return Finding(code, f"it passes a recovery that {trial.solution.does}{printed}", FILE)
 
 
 @check("passes-every-right-recovery")

@@ -1,6 +1,9 @@
 """What a call returned, held against what it should return."""
 
 import errno
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ..result import Finding
 from ..run import Reply, Run, Script
@@ -12,6 +15,17 @@ SYNCS_MOST = 4  # in one call
 def errno_name(error: int) -> str:
     """0, or the name of a negative errno."""
     return f"{error} (-{errno.errorcode[-error]})" if -error in errno.errorcode else str(error)
+
+
+def together(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The first of those that differ only in the errors that were returned."""
+    alike: dict[tuple, list[Finding]] = {}
+    for found in findings:
+        words = re.sub(r"-\d+ \(-E\w+\)", "", found.message)
+        alike.setdefault((found.code, found.where, words), []).append(found)
+    for first, *more in alike.values():
+        many = f" (and {len(more)} more like it)" if more else ""
+        yield replace(first, message=first.message + many)
 
 
 def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):

@@ -11,6 +11,7 @@ from ..course import ROOT
 from ..errors import GraderError
 from ..result import Finding
 from ..run import Run
+from ..shown import word
 from ..trace import ops
 from ..tracing import readable, student_stack
 from . import lab
@@ -19,6 +20,7 @@ from .ops import OpsFile
 from .scenario import OUR_OWN
 
 SHOWN_BYTES = 24
+LEGEND = "persisted, torn, lost: all of it, a part, nothing is on this disk; synced: a sync that returned"
 
 
 def size(tried: Tried) -> tuple[int, int, int]:
@@ -30,7 +32,8 @@ def page(run: Run, replayed, ops_file: OpsFile, profile: str, tried: Tried) -> l
     """The calls and what became of each, the disk, what was said of it."""
     path, fates = _fates(run, ops_file, profile, tried)
     lines = list(_timeline(run, replayed, fates, tried.point))
-    lines += ["           *** the power fails here ***", "", "on the disk:", *_disk(tried.disk)]
+    lines += ["           *** the power fails here ***", "", LEGEND, "", "on the disk:"]
+    lines += _disk(tried.disk)
     lines += ["", "then:", *_said(tried)]
     lines += ["", f"to have this disk:  build/crashlab show {path} --state {tried.number} "
                   f"--profile {profile} DIR"]
@@ -140,6 +143,6 @@ def _said(tried: Tried) -> list[str]:
             text = ", ".join(f"{name} {size} bytes" for name, size in zip(files, sizes)) or "nothing"
             shown.append(f"  the directory holds: {text}")
         else:
-            words = [f"{k}={v}" for k, v in reply.words if not (k in "kv" and len(v) > 40)]
+            words = [f"{k}={word(v)}" for k, v in reply.words if not (k in "kv" and len(v) > 40)]
             shown.append(f"  {reply.call}() {' '.join(words)}"[:100])
     return [*shown, f"  the end: {tried.end}"] if tried.end != "exit 0" else shown

@@ -103,3 +103,11 @@ def test_the_crash_checks_alone_catch(name):
     (finding,) = result.findings
     assert finding.code == (CAUGHT | CAUGHT_BY_A_FAULT)[name], finding
     assert any("the power fails here" in line for line in finding.excerpt)
+
+
+def test_a_sync_that_is_missing_is_named_where_it_is_missing():
+    """The sync in front of it was for another name, and is right where it is."""
+    result = judged("no-directory-sync-after-the-rename", "syncs-every-step")
+    assert [(f.code, f.file) for f in result.findings] == [("D201", "w10/checkpoint.c")], result
+    assert "never synced after the name snapshot is made" in result.findings[0].message
+    assert judged("no-directory-sync-after-the-rename", "stops-after-a-failure").status == "passed"

@@ -150,6 +150,7 @@ def test_the_skeleton_says_that_it_is_one(tmp_path):
     )
     assert done.returncode == 2 and done.stdout == ""
     assert "not written yet" in done.stderr and "w10-l05" in done.stderr
+    assert not (tmp_path / "kv_dir").exists()
 
 
 # --- killed from outside ---

@@ -227,6 +227,7 @@ def opened(*steps, after=(), before=()):
 
 
 def make(log): log.f = log.open("log")
+def make_other(log): log.open("other")
 def sync_dir(log): log.sync_dir()
 
 
@@ -242,6 +243,12 @@ NAMES = {
     "never": ((make,), (), (), ["D201"]),
     "file, not directory": ((make, sync), (), (), ["D201"]),
     "before the name": ((sync_dir, make), (), (), ["D202"]),
+    "before the name, for another": ((make_other, sync_dir, make), (), (),
+                                     ["D201"]),
+    "again before the name, for nothing": (
+        (make_other, sync_dir, sync_dir, make), (), (), ["D202"]),
+    "before the name, and what an earlier call left": (
+        (sync_dir, make), (make_other,), (), ["D202"]),
     "another directory": ((make, sync_other_dir), (), (), ["D203"]),
     "made by someone else": ((make,), (make,), (), ["D204"]),
     "after the answer": ((make,), (), (sync_dir,), ["D205"]),

@@ -132,17 +132,33 @@ def run_level_is_best():
 
 
 @pytest.mark.parametrize("body, code, says", [
-    ("for (;;) {}", "S101", "still running"),
+    ("for (;;) {}", "S101", "still running after 2 seconds; the contract gives it ten"),
     ("__builtin_trap();", "S104", "killed by signal"),
     ("for (;;) puts(\"and so on\");", "S102", "printed more"),
     ("return 2;", "R601", "ended with status 2"),
     ("return 0;", "R602", "returns -ENOSYS"),
+    ("puts(\"FAILED torn\"); return 0;", "R602", "though it prints FAILED"),
 ])
 def test_how_a_test_ends_on_a_right_recovery(body, code, says, monkeypatch):
     monkeypatch.setattr(planted, "SECONDS", 2)
     found = findings_of(f"#include <stdio.h>\nint main(void) {{ {body} }}\n")
     assert {f.code for f in found} == {code}
     assert says in found[0].message and found[0].file == "w10/crash_scenarios.c"
+
+
+@pytest.mark.parametrize("body, says", [
+    ("puts(\"torn after 7 bytes\"); fflush(stdout); for (;;) {}", "printed: torn after 7 bytes"),
+    ("puts(\"torn after 7 bytes\"); for (;;) {}", "it had printed nothing"),
+])
+def test_a_test_that_ran_too_long_shows_how_far_it_came(body, says, monkeypatch):
+    monkeypatch.setattr(planted, "SECONDS", 2)
+    found = findings_of(f"#include <stdio.h>\nint main(void) {{ {body} }}\n")
+    assert says in found[0].excerpt[0]
+
+
+def test_the_contract_gives_as_many_seconds_as_the_finding_says():
+    header = (ROOT / "w10" / "crash_scenarios.h").read_text().replace("\n *", "")
+    assert f"has {planted.GIVEN} seconds" in header
 
 
 def test_only_the_one_file_is_compiled_and_before_a_solution_is_in_sight():

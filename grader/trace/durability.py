@@ -214,9 +214,23 @@ class Durability:
 
     def pins_nothing(self, sync: Op) -> bool:
         """Was there nothing that this sync could have made durable?"""
-        at, inode = began(sync), sync.inode
-        earlier = [began(s) for s in self.syncs(inode) if began(s) < at]
-        since = earlier[-1] if earlier else -inf
+        inode = sync.inode
         touched = [*self.data[inode],
                    *(change.op for change in self.changed_in[inode])]
-        return not any(since < ended(op) < at for op in touched)
+        return not self._pinned_by(sync, inode, touched)
+
+    def names_others(self, sync: Op, directory: Inode, inode: Inode,
+                     since: float) -> bool:
+        """Did it make durable in `directory` what was changed after `since`
+        and is not of `inode`?"""
+        touched = [change.op for change in self.changed_in[directory]
+                   if change.op.inode is not inode
+                   and since <= began(change.op)]
+        return self._pinned_by(sync, directory, touched)
+
+    def _pinned_by(self, sync: Op, inode: Inode, touched: list) -> bool:
+        """Did any of these operations wait for this sync of the inode?"""
+        at = began(sync)
+        earlier = [began(s) for s in self.syncs(inode) if began(s) < at]
+        since = earlier[-1] if earlier else -inf
+        return any(since < ended(op) < at for op in touched)

@@ -348,8 +348,10 @@ class _Judge:
                     "not durable: whoever opens it has to sync the directory")
         early = [s for s in self.durable.syncs(directory)
                  if began(span.begin) <= began(s) <= ended(op)]
-        if early:
-            return ("D202", early[-1], [op], f"{directory.name} is synced "
+        vain = [s for s in early if not self.durable.names_others(
+            s, directory, op.inode, began(span.begin))]
+        if vain:
+            return ("D202", vain[-1], [op], f"{directory.name} is synced "
                     f"before the name {change.name} is made")
         others = [s for s in self.syncs_between(ended(op), at)
                   if isinstance(s, Sync) and s.inode not in change.dirs]
@@ -357,8 +359,9 @@ class _Judge:
         if other:
             return ("D203", other, [op], f"{other.inode.name} is synced where "
                     f"{directory.name} should be")
-        return ("D201", op, [], f"{directory.name} is never synced after the "
-                f"name {change.name} is made")
+        before = " (its last sync came before)" if early else ""
+        return ("D201", op, [], f"the directory {directory.name} is never "
+                f"synced after the name {change.name} is made{before}")
 
     def required_sync(self, span: Span, promise: Promise,
                       inode: Inode) -> None:
