@@ -13,9 +13,10 @@
  * waits for them. Every call is reported when it begins and when it has returned,
  * as always, by the thread that makes it.
  *
- *     late MICROSECONDS @1       that thread is so much later whenever it wakes from
- *                                pthread_cond_wait(), as any thread may be: another
- *                                may have the lock first
+ *     late MICROSECONDS @1
+ *
+ * That thread is so much later whenever it wakes from pthread_cond_wait(), as
+ * any thread may be: another may have the lock first.
  */
 #define _GNU_SOURCE
 

@@ -17,7 +17,7 @@ enum { HANDLES = 4 };
 static struct wal_writer writers[HANDLES];
 
 /* What the header promises and no call here needs. */
-_Static_assert(sizeof(((struct wal_writer *)0)->scratch) == WAL_RECORD_MAX_BYTES,
+_Static_assert(sizeof(writers->scratch) == WAL_RECORD_MAX_BYTES,
                "scratch has room for a record");
 
 /* wal_open HANDLE PATH: also whether the kernel appends for it. */
