@@ -1,13 +1,15 @@
 """What a call returned, held against what it should return."""
 
 import errno
+import os
+from collections import Counter
 
 from ..result import Finding
-from ..run import Reply, Run, Script
+from ..run import Reply, Run, Script, Session
 from ..tracing import trace
 
 SYNCS_MOST = 4  # in one call
-ROUNDS, WARM = 5, 2  # of the same calls; caches are filled in the first ones
+ROUNDS, WARM = 4, 2  # of the same calls; caches are filled in the first ones
 
 
 def errno_name(error: int) -> str:
@@ -25,6 +27,16 @@ def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
             yield run.at_fault(finding, reply.faults[-1])
         else:
             yield run.at_function(finding, reply.call)
+
+
+def left_open(session: Session, before: int, after: int) -> str | None:
+    """What is open after a call that was not before, by the numbers of two `fds`."""
+    here = str(session.folder.name)
+    was, now = (Counter(session[number].all_bytes("fd")) for number in (before, after))
+    new = [os.fsdecode(name).rpartition(f"/{here}/")[2] for name in (now - was).elements()]
+    if session[after]["open"] <= session[before]["open"]:
+        return None
+    return f"a descriptor of {new[0]}" if new and new[0] != "?" else "a descriptor"
 
 
 def sync_tried_again(run: Run, before, call, code: str, number: int = 1):

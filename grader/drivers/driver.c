@@ -307,7 +307,18 @@ static void call_limit(char **args)
         driver_fail("cannot set the limit");
 }
 
-/* fds: how many descriptors are open. */
+/* What descriptor `fd` is of, "?" where /proc does not say. */
+static void reply_what_is_open(int fd)
+{
+    char link[32], name[256];
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    long len = syscall(SYS_readlinkat, AT_FDCWD, link, name, sizeof(name));
+    reply_bytes("fd", (const uint8_t *)(len > 0 ? name : "?"),
+                len > 0 ? (size_t)len : 1);
+}
+
+/* fds: how many descriptors are open, and of what. */
 static void call_fds(char **args)
 {
     struct pollfd fds[DRIVER_MARKS_FD];
@@ -316,11 +327,15 @@ static void call_fds(char **args)
     (void)args;
     for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
         fds[fd] = (struct pollfd){ .fd = fd };
-    /* One call, which no trace shows: it marks those that are not open. */
+    /* It marks those that are not open; no trace shows this call. */
     if (poll(fds, DRIVER_MARKS_FD, 0) < 0)
         driver_fail("cannot poll");
-    for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
-        open_fds += !(fds[fd].revents & POLLNVAL);
+    for (int fd = 0; fd < DRIVER_MARKS_FD; fd++) {
+        if (!(fds[fd].revents & POLLNVAL)) {
+            open_fds++;
+            reply_what_is_open(fd);
+        }
+    }
     reply(" open=%d", open_fds);
 }
 
