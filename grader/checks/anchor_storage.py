@@ -302,7 +302,8 @@ def takes_back_what_failed(run: Run):
         met = reply.faults[-1]
         when = f"though {met.call}() failed ({errno.errorcode[met.value]})"
         bad = list(wrong_return(run, reply, -fault[3], code, when))
-        if bad and fault[0] == "open" and reply["ret"] == 0 and _did_without(run, fault, reply.call, args, before, name):
+        may_do_without = fault[0] in ("open", "read") and reply["ret"] == 0
+        if may_do_without and _did_without(run, fault, reply.call, args, before, name):
             continue
         there, is_open = standing(session, folder), left_open(session, open_before, open_after)
         if not bad and there.get(name) != before.get(name):
@@ -320,7 +321,7 @@ def takes_back_what_failed(run: Run):
 
 
 def _did_without(run: Run, fault, call: str, args, before, name: str | None) -> bool:
-    """A file that could not be opened may have been one to look at: is what the call
+    """What could not be opened or read may only have been looked at: is what the call
     promises durable all the same?"""
     made, script = name or "head", Script()
     if made in before and name:
