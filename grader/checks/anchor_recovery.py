@@ -347,7 +347,7 @@ def _leaks(run: Run, faults):
     files = inside("log", {**w.files(2, 1), "anchor_2.rec": w.records[2].bytes, "anchor_2.cosig": b"torn"})
     call = ("anchor_recover", "log", w.key)
     steps = [("when it returns 0", call, None)]
-    steps += [(f"when {kind}(2) number {n} fails", call, (kind, n, *how))
+    steps += [(f"when {kind} number {n} fails", call, (kind, n, *how))
               for (kind, n, *how), _ in faults if kind in ("open", "read", "sync")]
     yield from leaks(run, steps, files)
 

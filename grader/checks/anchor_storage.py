@@ -272,6 +272,8 @@ def _faulty(run: Run, calls, faults):
     script, files, cases = Script(), {}, []
     for call, args, before, name in calls:
         for *fault, code in faults:
+            if fault[0] == "close" and name in before:
+                continue  # what is closed may be another file, which was made in vain
             folder = f"f{len(cases)}"
             files |= inside(folder, before)
             open_before = script.call("fds")
@@ -339,7 +341,7 @@ def _leaks(run: Run, calls):
         for kind, *fault, _ in LEAKING:
             folder = f"f{len(steps)}"
             files |= inside(folder, before)
-            steps.append((f"when {kind}() fails", (call, folder, *args), (kind, *fault)))
+            steps.append((f"when the {kind} fails", (call, folder, *args), (kind, *fault)))
     yield from leaks(run, steps, files)
 
 
