@@ -244,8 +244,9 @@ def does_not_trust_the_head(run: Run):
     """
     w = world(run)
     heads = [b"", b"\n", b"-1\n", b"+1\n", b"01\n", b"00\n", b" 1\n", b"1", b"1 \n", b"1\n\n", b"1\r\n",
-             b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"1\n\0", b"1\n\0\n", b"\0\0", b"1e0\n", b"18446744073709551616\n",
-             b"99999999999999999999999\n", b"9" * 5000, b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
+             b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"1\n\0", b"1\n\0\n", b"\0\0", b"1e0\n",
+             b"18446744073709551616\n", b"99999999999999999999999\n", b"9" * 5000,
+             b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
     cases = [Case(f"head {_spelled(head[:24])}, {count} complete anchors", {**w.files(count), "head": head})
              for head in heads for count in (0, 2)]
     for name, data in (("anchor_0.cosig", w.cosignature(1).bytes), ("anchor_0.rec", w.other[0].bytes),

@@ -139,8 +139,9 @@ def _keeps_the_head(case: Case) -> str | None:
     want, head = last.call[2] if advanced else last.reply["ret"] - 1, _head(case.tried.files)
     if want < 0 or (head is not None and head >= want):
         return None
-    stands = "malformed" if HEAD in case.tried.files else "not there"
-    return f"{last.call[0]}() had returned {last.reply['ret']}, and head is {stands if head is None else head}"
+    if head is None:
+        head = "malformed" if HEAD in case.tried.files else "not there"
+    return f"{last.call[0]}() had returned {last.reply['ret']}, and head is {head}"
 
 
 def _keeps_the_head_away(case: Case) -> str | None:
