@@ -22,6 +22,10 @@ READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
 HERE = "@here"  # in a script: the directory of the run, as an absolute path
 _SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
+_WHERE_IN_MEMORY = re.compile(r":? (?:memory ranges \[|(?:on |at )?(?:unknown )?(?:address )?)0x.*")
+_FRAMES = re.compile(r"((?:^ +#\d+ [^\n]*\n?)+)", re.M)
+_FRAME = re.compile(r"#\d+ 0x\w+ in (\w+) (?:\S*/)?(w\d\d/[\w.]+:\d+)")
+_OBJECT = re.compile(r"'(\w+)' \(line (\d+)\) <== (Memory access at offset \d+ \w+)")
 _RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])")
 _ACCESS = re.compile(
     r"^  (\w[^\n]*?) at 0x\w+ by (?:main )?thread[^\n]*?(\(mutexes[^\n]*)?:\n((?:    #[^\n]*\n)+)", re.M
@@ -120,9 +124,26 @@ def sanitizer_finding(text: str, what: str) -> Finding | None:
     if not report:
         return None
     where = _STUDENTS.search(text)
-    message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
     place = (where[1], int(where[2])) if where else (None, None)
-    return Finding("S105", f"{what}: {message}", *place)
+    if report[0].startswith("runtime"):
+        message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
+        return Finding("S105", f"{what}: {message}", *place)
+    message = _WHERE_IN_MEMORY.sub("", report[1])
+    access = re.search(r"^(READ|WRITE) of size \d+", text, re.M)
+    message += f", a {access[0]}" if access else ""
+    return Finding("S105", f"{what}: {message}", *place, tuple(_memory(text[report.end():])))
+
+
+def _memory(text: str):
+    """The student's functions in the first stack of AddressSanitizer's report, and the
+    variable that it names."""
+    stack = _FRAMES.search(text)
+    frames = _FRAME.findall(stack[1]) if stack else []
+    if frames:
+        yield f"called by {' < '.join(f'{name}() {place}' for name, place in frames)}"
+    variable = _OBJECT.search(text)
+    if variable:
+        yield f"{variable[3]} '{variable[1]}', declared in line {variable[2]}"
 
 
 def read_regular(path: Path) -> bytes | None:

@@ -31,11 +31,14 @@
  * the directory and its name durable, and is the only one to write in it.
  *
  * `dir` is the directory's path. Every function returns 0 or a negative
- * errno (-ENAMETOOLONG for a path beyond PATH_MAX, what open(2), write(2),
- * fsync(2), close(2), rename(2) said, -ENOMEM from libcrypto); errors of a
- * directory's fsync and of close count. A failed call takes back the file
- * that it made, so that nobody mistakes it for a kept one. After -EIO, stop:
- * the kernel may have dropped pages that it still shows (fsync(2), ERRORS).
+ * errno (-ENAMETOOLONG for a path beyond PATH_MAX, what open(2), read(2),
+ * readdir(3), write(2), fsync(2), close(2), rename(2) said, -ENOMEM from
+ * libcrypto); errors of a directory's fsync and of close count. A failed
+ * call takes back the .rec or .cosig that it made, and no other, so that
+ * nobody mistakes it for a kept one; its head.tmp may go or stay. After
+ * -EIO, stop: the kernel may have dropped pages that it still shows
+ * (fsync(2), ERRORS). Who calls again all the same must not be told 0 for
+ * what a failed call wrote.
  */
 #ifndef ANCHOR_STORAGE_H
 #define ANCHOR_STORAGE_H
@@ -70,7 +73,9 @@ int anchor_persist_cosignature(const char *dir,
  * it once record and cosignature of every id up to this one are durable.
  *
  * Durable on return: `head` is this id. At every moment before: the old head
- * or the new one, whole. A head.tmp that a crash left does not block it. */
+ * or the new one, whole. A head.tmp that a crash left does not block it.
+ * It is written anew even where `head` is this id already: a call whose
+ * fsync failed may have left it, and no later fsync would make it good. */
 int anchor_atomic_advance(const char *dir, uint64_t id);
 
 /* What recovery read in the file `head`. */
@@ -97,8 +102,8 @@ struct anchor_recovery {
     enum anchor_next next;
     struct anchor_record pending; /* if ANCHOR_NEXT_PENDING */
     uint64_t torn;                /* files set aside as ….torn, this time */
-    bool hole;                    /* files of ids beyond log.count exist: */
-    uint64_t highest;             /* … the highest of these ids */
+    bool hole;                    /* a .rec or .cosig has an id beyond */
+    uint64_t highest;             /* … log.count; the highest such id */
 };
 
 /* Finds the log again: a prefix of complete anchors, whatever `head` says.
@@ -106,16 +111,19 @@ struct anchor_recovery {
  * (NULL) it must name its record.
  *
  *   - At the first id that is not complete the log ends. A torn .rec or
- *     .cosig of that id is set aside as ….torn, so that its name is free.
- *   - Files of ids beyond that one are reported and stay as they are.
+ *     .cosig of that id is set aside as ….torn, so that its name is free;
+ *     a whole .cosig beside a torn .rec stays, and is ANCHOR_NEXT_BLOCKED.
+ *   - Every .rec and .cosig of an id beyond that one is reported, whatever
+ *     is in it, and stays as it is. Evidence (….torn) is not reported.
  *   - A complete anchor beyond the head is taken in, an incomplete one up to
  *     the head is left out; `head` is set to match, or unlinked if no anchor
- *     is complete. A leftover head.tmp may go or stay.
+ *     is complete. One that matches may be written anew all the same. A
+ *     leftover head.tmp may go or stay.
  *
  * Durable on return: every anchor counted, the pending record, the head.
- * It may be crashed anywhere and run again; a second run changes nothing and
- * finds the same log. Returns the number of complete anchors, or a negative
- * errno, and then found_out is as it was. */
+ * It may be crashed anywhere and run again; a second run changes no bytes
+ * and no name, and finds the same log. Returns the number of complete
+ * anchors, or a negative errno, and then found_out is as it was. */
 int64_t anchor_recover(const char *dir, const uint8_t *witness_key,
                        struct anchor_recovery *found_out);
 

@@ -7,11 +7,14 @@ from ..result import Finding
 from ..run import Run, Script
 from ..shown import quoted
 from . import check
-from .anchor_format import HEAD_VALID, LAST_ID, PENDING, Record, cosign, recover, seal
+from .anchor_format import (
+    HEAD_VALID, LAST_ID, PENDING, Cosignature, Record, chain, cosign, recover, seal,
+)
 from .anchor_storage import files_differ, inside, standing, world
-from .returns import wrong_return
+from .returns import leaks, left_open, wrong_return
 
 NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")
+LONG = 1030  # anchors
 HEADS = ("ANCHOR_HEAD_NONE", "ANCHOR_HEAD_MALFORMED", "ANCHOR_HEAD_VALID")
 
 
@@ -24,6 +27,15 @@ class Case:
 
 def _named(names, number: int) -> str:
     return names[number] if 0 <= number < len(names) else str(number)
+
+
+def _head_of(number: int | None) -> str:
+    return "no head" if number is None else f"head {number}"
+
+
+def _spelled(data: bytes) -> str:
+    """As C would."""
+    return f'"{repr(data)[2:-1]}"'
 
 
 def _report_differs(reply, want) -> str | None:
@@ -43,8 +55,12 @@ def _report_differs(reply, want) -> str | None:
         return f"head_id is {reply['head_id']} and should be {want.head_id}"
     if reply["torn"] != want.torn:
         return f"torn is {reply['torn']} and should be {want.torn}"
-    if bool(reply["hole"]) != (want.highest is not None):
-        return f"hole is {reply['hole']}, and the highest id beyond the log is {want.highest}"
+    if reply["hole"] and want.highest is None:
+        return f"hole is true, and no .rec or .cosig has an id beyond {want.count}"
+    if not reply["hole"] and want.highest is not None:
+        names = (f"anchor_{want.highest}.{suffix}" for suffix in ("rec", "cosig"))
+        there = next(name for name in names if name in want.files)
+        return f"hole is false, and {there} lies beyond {want.count}, the first id that is not complete"
     if want.highest is not None and reply["highest"] != want.highest:
         return f"highest is {reply['highest']} and should be {want.highest}"
     return None
@@ -91,7 +107,7 @@ def finds_the_complete_anchors(run: Run):
     cases = [Case("an empty directory", {})]
     for count in (1, 3):
         for head in (None, *range(count + 1)):
-            cases.append(Case(f"{count} complete anchors, head {head}", w.files(count, head)))
+            cases.append(Case(f"{count} complete anchors, {_head_of(head)}", w.files(count, head)))
     cases.append(Case("a head and no anchor", {"head": b"0\n"}))
     cases.append(Case("a head.tmp that was left", {**w.files(2, 0), "head.tmp": b"1"}))
     strangers = {"anchor_00.rec": b"", "anchor_x.cosig": b"", "anchor_1.rec~": b"", "anchor_.rec": b""}
@@ -109,7 +125,7 @@ def keeps_a_pending_record(run: Run):
     cases = []
     for count, head in ((0, None), (0, 0), (2, 1), (2, 2)):
         files = {**w.files(count, head), f"anchor_{count}.rec": w.records[count].bytes}
-        cases.append(Case(f"record {count} without a cosignature, head {head}", files))
+        cases.append(Case(f"record {count} without a cosignature, {_head_of(head)}", files))
     torn = {**w.files(1, 0), "anchor_1.rec": w.records[1].bytes, "anchor_1.cosig": b"torn"}
     cases.append(Case("record 1 with a torn cosignature", torn))
     yield from _recover_all(run, cases, "R411")
@@ -170,8 +186,11 @@ def leaves_foreign_files_to_a_person(run: Run):
     ]
     cases = [Case(f"{what}, head {head}", {**w.files(1, head), **files})
              for what, files in cases for head in (0, 1)]
-    unkeyed = {**w.files(1, 0), **alone, "anchor_1.cosig": forged}
-    cases.append(Case("another witness's cosignature, without a key", unkeyed, keyed=False))
+    for what, other in (("another witness's cosignature", forged),
+                        ("a cosignature of another record", cosign(w.other[1], 0, w.seed).bytes),
+                        ("a cosignature of another id", w.cosignature(2).bytes)):
+        unkeyed = {**w.files(1, 0), **alone, "anchor_1.cosig": other}
+        cases.append(Case(f"{what}, without a key", unkeyed, keyed=False))
     yield from _recover_all(run, cases, "R408")
 
 
@@ -179,11 +198,19 @@ def leaves_foreign_files_to_a_person(run: Run):
 def ends_the_log_at_a_hole(run: Run):
     """The log is the prefix before the first hole.
 
-    What lies beyond is not counted, not touched, and not forgotten: `hole` and `highest` say so, also
-    for the id 2^64-1.
+    What lies beyond is not counted, not touched (not even where it is torn), and not
+    forgotten: `hole` and `highest` say so, also for the id 2^64-1. And without a hole it
+    does not end: a thousand anchors are one log.
     """
     w = world(run)
     cases = []
+    for name, why in (("anchor_1.rec", "missing"), ("anchor_1.cosig", "missing")):
+        files = w.files(3, 2)
+        del files[name]
+        cases.append(Case(f"{name} of three anchors {why}", files))
+    for name, data in (("anchor_2.rec", w.records[2].bytes), ("anchor_3.cosig", b"")):
+        files = {**w.files(1, 0), name: data[:60]}
+        cases.append(Case(f"a torn {name} beyond one anchor", files))
     for name in ("anchor_1.rec", "anchor_1.cosig", "anchor_0.rec"):
         files = w.files(4, 3)
         del files[name]
@@ -194,7 +221,18 @@ def ends_the_log_at_a_hole(run: Run):
         cases.append(Case(f"{name} beyond one anchor", {**w.files(1, 0), name: far.bytes}))
     beyond = {f"anchor_{LAST_ID + 1}.rec": b"", f"anchor_{10**30}.rec": b"", "anchor_07.rec": b""}
     cases.append(Case("names that are no ids", {**w.files(1, 0), **beyond}))
-    yield from _recover_all(run, cases, "R412")
+    wrong = list(_recover_all(run, cases, "R412"))
+    many = Case(f"{LONG} complete anchors, without a key", _long_log(run), keyed=False)
+    yield from wrong or _recover_all(run, [many], "R406")
+
+
+def _long_log(run: Run) -> dict[str, bytes]:
+    """Who recovers it without a key looks at no signature: none has to be made."""
+    rng, files = run.rng("long"), {"head": b"9\n"}
+    for record in chain(rng.randbytes(32) for _ in range(LONG)):
+        proof = Cosignature(record.id, record.digest, 0, bytes(64))
+        files |= {f"anchor_{record.id}.rec": record.bytes, f"anchor_{record.id}.cosig": proof.bytes}
+    return files
 
 
 @check("finds-the-complete-anchors")
@@ -207,9 +245,16 @@ def does_not_trust_the_head(run: Run):
     """
     w = world(run)
     heads = [b"", b"\n", b"-1\n", b"+1\n", b"01\n", b"00\n", b" 1\n", b"1", b"1 \n", b"1\n\n", b"1\r\n",
+<<<<<<< HEAD
              b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"\0\0", b"1e0\n", b"18446744073709551616\n",
              b"99999999999999999999999\n", b"9" * 5000, b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
     cases = [Case(f"head {quoted(head)}, {count} complete anchors", {**w.files(count), "head": head})
+=======
+             b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"1\n\0", b"1\n\0\n", b"\0\0", b"1e0\n",
+             b"18446744073709551616\n", b"99999999999999999999999\n", b"9" * 5000,
+             b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
+    cases = [Case(f"head {_spelled(head[:24])}, {count} complete anchors", {**w.files(count), "head": head})
+>>>>>>> 0695fb735f6449cf1a1d881133a3866ab9c842a6
              for head in heads for count in (0, 2)]
     for name, data in (("anchor_0.cosig", w.cosignature(1).bytes), ("anchor_0.rec", w.other[0].bytes),
                        ("anchor_0.cosig", w.cosignature(0).bytes[:80])):
@@ -257,8 +302,9 @@ def can_be_recovered_again(run: Run):
 def reports_a_failed_recovery(run: Run):
     """A call that fails ends recovery with its errno; nothing is made of it.
 
-    A file that cannot be opened, read or synced is not a file that is missing. And a read
-    that is short or interrupted is no failure.
+    A file that cannot be opened, read or synced is not a file that is missing; a directory
+    that cannot be read to its end is not one without more files. A read that is short or
+    interrupted is no failure. No descriptor stays open and no memory allocated.
     """
     w = world(run)
     torn = {**w.files(2, 0), "anchor_2.rec": b"torn"}
@@ -267,6 +313,7 @@ def reports_a_failed_recovery(run: Run):
     faults = [(("read", n, "errno", eio), "F108") for n in (1, 2, 4)]
     faults += [(("open", n, "errno", eio), "F108") for n in (1, 2, 3, 4, 6)]
     faults += [(("sync", n, "errno", eio), "F104") for n in (1, 2, 3, 4, 5, 6)]
+    faults += [(("list", n, "errno", eio), "F108") for n in (1, 2, 4)]
     faults += [(("rename", 1, "errno", eio), "F108"), (("write", 1, "errno", errno.ENOSPC), "F103")]
     # A head.tmp that is not there need not be unlinked with success; the head does.
     unlink = [(("unlink", "1+", "errno", eio), "F108")]
@@ -293,12 +340,24 @@ def reports_a_failed_recovery(run: Run):
         bad = list(wrong_return(run, reply, want, code, f"though {met.call}() {what}"))
         if not bad and want < 0 and reply["wrote"]:
             bad = [run.at_function(Finding("F108", "anchor_recover() failed and wrote *found_out"), reply.call)]
-        if not bad and session[after]["open"] > session[before]["open"]:
-            bad = [run.at_fault(Finding("F109", f"a descriptor stays open though {met.call}() {what}"), met)]
+        is_open = left_open(session, before, after)
+        if not bad and is_open:
+            bad = [run.at_fault(Finding("F109", f"{is_open} stays open though {met.call}() {what}"), met)]
         if bad:
             yield from bad
             return
-    yield from _a_directory(run)
+    yield from list(_a_directory(run)) or _leaks(run, faults)
+
+
+def _leaks(run: Run, faults):
+    """What is recovered first has a torn record; what is recovered then is the same again."""
+    w = world(run)
+    files = inside("log", {**w.files(2, 1), "anchor_2.rec": w.records[2].bytes, "anchor_2.cosig": b"torn"})
+    call = ("anchor_recover", "log", w.key)
+    steps = [("when it returns 0", call, None)]
+    steps += [(f"when {kind} number {n} fails", call, (kind, n, *how))
+              for (kind, n, *how), _ in faults if kind in ("open", "read", "sync")]
+    yield from leaks(run, steps, files)
 
 
 def _a_directory(run: Run):

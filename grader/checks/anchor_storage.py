@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from ..result import Finding
 from ..run import Failed, Run, Script
-from ..tracing import Promise
+from ..tracing import Promise, trace
 from . import check, ed25519
 from .anchor_format import LAST_ID, NO_DIGEST, Record, chain, cosign
-from .returns import errno_name, interrupted_syncs, wrong_return
+from .returns import errno_name, interrupted_syncs, leaks, left_open, wrong_return
 
 EEXIST, EINVAL, ENOENT = -errno.EEXIST, -errno.EINVAL, -errno.ENOENT
+TOO_LONG = -errno.ENAMETOOLONG
 TIME = 1_700_000_000
 
 
@@ -35,13 +36,16 @@ class World:
             found[f"anchor_{i}.cosig"] = self.cosignature(i).bytes
         return found if head is None else {**found, "head": b"%d\n" % head}
 
-    def persist(self, script: Script, folder: str, number: int) -> list[int]:
-        """One anchor from record to head."""
+    def publishing(self, folder: str, number: int) -> list[tuple]:
+        """The calls for one anchor, from record to head."""
         return [
-            script.call("anchor_persist_record", folder, *self.records[number].words),
-            script.call("anchor_persist_cosignature", folder, *self.cosignature(number).words),
-            script.call("anchor_atomic_advance", folder, number),
+            ("anchor_persist_record", folder, *self.records[number].words),
+            ("anchor_persist_cosignature", folder, *self.cosignature(number).words),
+            ("anchor_atomic_advance", folder, number),
         ]
+
+    def persist(self, script: Script, folder: str, number: int) -> list[int]:
+        return [script.call(*call) for call in self.publishing(folder, number)]
 
 
 def world(run: Run) -> World:
@@ -82,14 +86,13 @@ def keeps_anchors_under_their_names(run: Run):
     """
     w, script = world(run), Script()
     far = Record(LAST_ID, NO_DIGEST, w.records[0].payload)
-    before = script.call("fds")
-    numbers = [n for i in range(3) for n in w.persist(script, "log", i)]
-    numbers.append(script.call("anchor_persist_record", "far", *far.words))
-    numbers.append(script.call("anchor_persist_cosignature", "far", *cosign(far, 0, w.seed).words))
-    numbers.append(script.call("anchor_atomic_advance", "far", LAST_ID))
-    after = script.call("fds")
+    calls = [call for i in range(3) for call in w.publishing("log", i)]
+    calls.append(("anchor_persist_record", "far", *far.words))
+    calls.append(("anchor_persist_cosignature", "far", *cosign(far, 0, w.seed).words))
+    calls.append(("anchor_atomic_advance", "far", LAST_ID))
+    numbers = [(script.call("fds"), script.call(*call), script.call("fds")) for call in calls]
     session = run.drive(script, files={**inside("log", {}), **inside("far", {})})
-    for number in numbers:
+    for _, number, _ in numbers:
         bad = list(wrong_return(run, session[number], 0, "O407", "where nothing is wrong"))
         if bad:
             yield from bad
@@ -103,8 +106,12 @@ def keeps_anchors_under_their_names(run: Run):
         if problem:
             yield Finding("O407", f"after all calls: {problem}")
             return
-    if session[after]["open"] > session[before]["open"]:
-        yield Finding("F109", "a descriptor stays open after calls that returned 0")
+    for before, number, after in numbers:
+        is_open, call = left_open(session, before, after), session[number].call
+        if is_open:
+            message = f"{is_open} stays open after {call}() returned 0"
+            yield run.at_function(Finding("F109", message), call)
+            return
 
 
 @check("keeps-anchors-under-their-names")
@@ -161,7 +168,8 @@ def refuses_what_it_cannot_keep(run: Run):
     """A cosignature needs its record; and what cannot be kept leaves nothing.
 
     Without a whole record of that id it is -ENOENT, for another record -EINVAL. A record
-    0 with a past is -EINVAL; a directory that is not there is -ENOENT.
+    0 with a past is -EINVAL; a directory that is not there is -ENOENT. A path is long only
+    beyond PATH_MAX, and then it is -ENAMETOOLONG, not a path that is cut.
     """
     w, script = world(run), Script()
     record, cosignature = w.records[1], w.cosignature(1)
@@ -170,9 +178,11 @@ def refuses_what_it_cannot_keep(run: Run):
         **inside("fork", {"anchor_1.rec": replace(record, payload=NO_DIGEST).bytes}),
     }
     cases = []
-    for folder, want in (("none", ENOENT), ("torn", ENOENT), ("fork", EINVAL), ("missing", ENOENT)):
-        number = script.call("anchor_persist_cosignature", folder, *cosignature.words)
-        cases.append((number, want, f"in the directory {folder!r} of no, a torn or another record"))
+    for folder, want, when in (("none", ENOENT, "where its record is missing"),
+                               ("torn", ENOENT, "where its record is torn"),
+                               ("fork", EINVAL, "where another record has its id"),
+                               ("missing", ENOENT, "where there is no such directory")):
+        cases.append((script.call("anchor_persist_cosignature", folder, *cosignature.words), want, when))
     number = script.call("anchor_persist_record", "none", 0, b"\1" * 32, NO_DIGEST)
     cases.append((number, EINVAL, "for a record 0 with a prev"))
     for call, args in (("anchor_persist_record", record.words), ("anchor_atomic_advance", (1,))):
@@ -186,6 +196,44 @@ def refuses_what_it_cannot_keep(run: Run):
     left = [n for folder in ("none", "torn", "fork") for n in standing(session, folder) if n != "anchor_1.rec"]
     if left:
         yield Finding("F111", f"{left[0]} is left by a call that was refused")
+        return
+    yield from _long_paths(run)
+
+
+PATH_MAX = 4096
+LENGTHS = (3900, *range(PATH_MAX - len("/anchor_0.cosig") - 3, PATH_MAX - len("/head") + 3), PATH_MAX)
+
+
+def _long(folder: str, length: int) -> str:
+    """The same directory, by a path of this length."""
+    return folder + "/" * (1 + (length - len(folder) - 1) % 2) + "./" * ((length - len(folder) - 1) // 2)
+
+
+def _long_paths(run: Run):
+    """What is done under a long path is done rightly, or refused. Who opens the directory
+    first may go further than who puts paths together."""
+    w, script, files, cases = world(run), Script(), {}, []
+    calls = [(call, args, before, {name or "head": w.files(2, 1)[name or "head"]})
+             for call, args, before, name in _calls(w)]
+    calls.append(("anchor_recover", (w.key,), w.files(1), {"head": b"0\n"}))
+    for length in LENGTHS:
+        for call, args, before, made in calls:
+            folder = f"p{len(cases)}"
+            files |= inside(folder, before)
+            cases.append((length, script.call(call, _long(folder, length), *args), folder, before, made))
+    session = run.drive(script, files=files)
+    for length, number, folder, before, made in cases:
+        reply, there = session[number], standing(session, folder)
+        refused = reply["ret"] == TOO_LONG and length > LENGTHS[0]
+        wanted = 1 if reply.call == "anchor_recover" else 0
+        there.pop("head.tmp", None)
+        problem = files_differ(there, before if refused else before | made)
+        if reply["ret"] not in (wanted, TOO_LONG if refused else wanted):
+            problem = f"it returned {errno_name(reply['ret'])}"
+        if problem:
+            message = f"under a path of {length} bytes: {problem}"
+            yield run.at_function(Finding("O409", message), reply.call)
+            return
 
 
 # Faults: the calls below fail, or do less than they were asked, for real.
@@ -194,9 +242,13 @@ EIO, ENOSPC = errno.EIO, errno.ENOSPC
 FAULTS = (
     ("write", 1, "errno", ENOSPC, "F103"), ("write", 1, "errno", EIO, "F103"),
     ("sync", 1, "errno", EIO, "F104"), ("sync", 2, "errno", EIO, "F104"),
-    ("open", 1, "errno", EIO, "F108"), ("open", 2, "errno", EIO, "F108"),
+    *(("open", number, "errno", EIO, "F108") for number in (1, 2, 3, 4)),
+    ("read", 1, "errno", EIO, "F108"),
     ("close", "1+", "errno", EIO, "F108"), ("rename", 1, "errno", EIO, "F108"),
 )
+
+
+LEAKING = [fault for fault in FAULTS if fault[:2] not in (("open", 1), ("open", 4), ("close", "1+"))]
 
 
 def _calls(w: World):
@@ -208,11 +260,20 @@ def _calls(w: World):
     yield "anchor_atomic_advance", (1,), w.files(2, head=0), None
 
 
-def _faulty(run: Run, faults):
-    """Each call under each fault, then once more without: what came of it."""
-    w, script, files, cases = world(run), Script(), {}, []
+def _calls_again(w: World):
+    """The same where the file stands there already."""
     for call, args, before, name in _calls(w):
+        if name:
+            yield call, args, before | {name: w.files(2)[name]}, name
+
+
+def _faulty(run: Run, calls, faults):
+    """Each of these calls under each fault: what came of it."""
+    script, files, cases = Script(), {}, []
+    for call, args, before, name in calls:
         for *fault, code in faults:
+            if fault[0] == "close" and name in before:
+                continue  # what is closed may be another file, which was made in vain
             folder = f"f{len(cases)}"
             files |= inside(folder, before)
             open_before = script.call("fds")
@@ -220,7 +281,7 @@ def _faulty(run: Run, faults):
             failing = script.call(call, folder, *args)
             script.call("clear")
             open_after = script.call("fds")
-            cases.append((folder, code, fault, before, name, failing, open_before, open_after))
+            cases.append((folder, code, fault, before, name, args, failing, open_before, open_after))
     return run.drive(script, files=files), cases
 
 
@@ -230,28 +291,58 @@ def takes_back_what_failed(run: Run):
 
     A write (ENOSPC, EIO), a sync of file or directory, a close, a rename, an open: the
     errno comes back, and the file that was made is unlinked, since its pages may be gone
-    though they can still be read. The old head stays whole. No descriptor stays open.
+    though they can still be read. What stood there before is not the call's to unlink, and
+    the old head stays whole. No descriptor stays open and no memory allocated.
     """
-    session, cases = _faulty(run, FAULTS)
-    for folder, code, fault, before, name, failing, open_before, open_after in cases:
+    w = world(run)
+    calls = [*_calls(w), *_calls_again(w)]
+    session, cases = _faulty(run, calls, FAULTS)
+    for folder, code, fault, before, name, args, failing, open_before, open_after in cases:
         reply = session[failing]
         if not reply.faults:
             continue  # the program does not use that call: there is nothing to fail
         met = reply.faults[-1]
         when = f"though {met.call}() failed ({errno.errorcode[met.value]})"
         bad = list(wrong_return(run, reply, -fault[3], code, when))
-        there = standing(session, folder)
-        if not bad and name in there:
-            message = f"{name} is left by a {reply.call}() that failed, {when}"
-            bad = [run.at_fault(Finding("F111", message), met)]
+        may_do_without = fault[0] in ("open", "read") and reply["ret"] == 0
+        if may_do_without and _did_without(run, fault, reply.call, args, before, name):
+            continue
+        there, is_open = standing(session, folder), left_open(session, open_before, open_after)
+        if not bad and there.get(name) != before.get(name):
+            code, what = ("A110", "was there, and is not any more") if name in before else ("F111", "is left")
+            message = f"{name} {what} after {reply.call}() failed, {when}"
+            bad = [run.at_fault(Finding(code, message), met)]
         if not bad and there.get("head") not in (before["head"], b"1\n"):
             bad = [run.at_fault(Finding("A104", f"head is not whole {when}"), met)]
-        if not bad and session[open_after]["open"] > session[open_before]["open"]:
-            message = f"{reply.call}() leaves a descriptor open {when}"
-            bad = [run.at_fault(Finding("F109", message), met)]
+        if not bad and is_open:
+            bad = [run.at_fault(Finding("F109", f"{reply.call}() leaves {is_open} open {when}"), met)]
         if bad:
             yield from bad
             return
+    yield from _leaks(run, calls)
+
+
+def _did_without(run: Run, fault, call: str, args, before, name: str | None) -> bool:
+    """What could not be opened or read may only have been looked at: is what the call
+    promises durable all the same?"""
+    made, script = name or "head", Script()
+    if made in before and name:
+        script.call("put", f"log/{made}", before[made])
+    script.call("fault", *fault)
+    number = script.call(call, "log", *args)
+    files = inside("log", {there: data for there, data in before.items() if there != name})
+    _, found = trace(run, script, files=files, promises={number: [Promise(f"log/{made}", "both")]})
+    return not found
+
+
+def _leaks(run: Run, calls):
+    files, steps = {}, []
+    for call, args, before, _ in calls:
+        for kind, *fault, _ in LEAKING:
+            folder = f"f{len(steps)}"
+            files |= inside(folder, before)
+            steps.append((f"when the {kind} fails", (call, folder, *args), (kind, *fault)))
+    yield from leaks(run, steps, files)
 
 
 @check("takes-back-what-failed")
@@ -289,9 +380,9 @@ def survives_short_and_interrupted_writes(run: Run):
     """
     faults = [("write", 1, "short", 1, "F101"), ("write", "1+", "short", 3, "F101"),
               ("write", 1, "errno", errno.EINTR, "F102")]
-    session, cases = _faulty(run, faults)
+    session, cases = _faulty(run, _calls(world(run)), faults)
     want = world(run).files(2, head=1)
-    for folder, code, fault, before, name, failing, *_ in cases:
+    for folder, code, fault, before, name, _, failing, *_ in cases:
         reply = session[failing]
         if not reply.faults:
             continue
@@ -312,7 +403,7 @@ def survives_short_and_interrupted_writes(run: Run):
 
 def _zero_write(run: Run):
     try:
-        session, cases = _faulty(run, [("write", "1+", "zero", 0, "F106")])
+        session, cases = _faulty(run, _calls(world(run)), [("write", "1+", "zero", 0, "F106")])
     except Failed as failed:
         if failed.findings[0].code not in ("S101", "S102"):
             raise

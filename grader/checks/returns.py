@@ -1,15 +1,21 @@
 """What a call returned, held against what it should return."""
 
 import errno
+<<<<<<< HEAD
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+=======
+import os
+from collections import Counter
+>>>>>>> 0695fb735f6449cf1a1d881133a3866ab9c842a6
 
 from ..result import Finding
-from ..run import Reply, Run, Script
+from ..run import Reply, Run, Script, Session
 from ..tracing import trace
 
 SYNCS_MOST = 4  # in one call
+ROUNDS, WARM = 4, 2  # of the same calls; caches are filled in the first ones
 
 
 def errno_name(error: int) -> str:
@@ -38,6 +44,16 @@ def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
             yield run.at_fault(finding, reply.faults[-1])
         else:
             yield run.at_function(finding, reply.call)
+
+
+def left_open(session: Session, before: int, after: int) -> str | None:
+    """What is open after a call that was not before, by the numbers of two `fds`."""
+    here = str(session.folder.name)
+    was, now = (Counter(session[number].all_bytes("fd")) for number in (before, after))
+    new = [os.fsdecode(name).rpartition(f"/{here}/")[2] for name in (now - was).elements()]
+    if session[after]["open"] <= session[before]["open"]:
+        return None
+    return f"a descriptor of {new[0]}" if new and new[0] != "?" else "a descriptor"
 
 
 def sync_tried_again(run: Run, before, call, code: str, number: int = 1):
@@ -82,4 +98,29 @@ def interrupted_syncs(run: Run, before, call, promises, files=None):
         for where in findings[:1]:
             message = f"a sync was interrupted (EINTR), and {call[0]}() returned 0 without another"
             yield Finding("F104", message, where.file, where.line, where.excerpt)
+            return
+
+
+def leaks(run: Run, steps, files=None):
+    """Makes the same calls, round for round. F113 where one has more memory allocated
+    behind it than before it, every time; what is kept once and used again is no leak.
+
+    `steps`  each when it is, the words of the call, and those of a fault or None
+    """
+    script, made = Script(), []
+    for _ in range(ROUNDS):
+        for when, words, fault in steps:
+            before = script.call("heap")
+            if fault:
+                script.call("fault", *fault)
+            script.call(*words)
+            script.call("clear")
+            made.append((before, script.call("heap")))
+    session = run.drive(script, files=files)
+    grown = [session[after]["used"] - session[before]["used"] for before, after in made]
+    for i, (when, words, _) in enumerate(steps):
+        least = min(grown[i + WARM * len(steps) :: len(steps)])
+        if least > 0:
+            message = f"{when}, {words[0]}() leaves {least} bytes allocated each time"
+            yield run.at_function(Finding("F113", message), words[0])
             return

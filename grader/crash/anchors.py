@@ -123,22 +123,34 @@ def _head(files: dict[str, bytes]) -> int | None:
     return number if kind == HEAD_VALID else None
 
 
-def _keeps_the_head(case: Case) -> str | None:
-    """The last call that moved it and returned had a promise; later ones may have begun."""
-    want, said, since = None, "", False
+def _last_move(case: Case) -> tuple[Done | None, bool]:
+    """The last call that moved the head and returned; whether later ones have begun."""
+    last, since = None, False
     for done in case.of(*MOVES):
-        if done.ok:
-            advanced = done.call[0] == "anchor_atomic_advance"
-            want = done.call[2] if advanced else done.reply["ret"] - 1
-            said = f"{done.call[0]}() had returned {done.reply['ret']}"
-        since = not done.ok
-    if want is None or (want < 0 and (since or HEAD not in case.tried.files)):
+        last, since = (done, False) if done.ok else (last, True)
+    return last, since
+
+
+def _keeps_the_head(case: Case) -> str | None:
+    last, _ = _last_move(case)
+    if last is None:
         return None
-    head = _head(case.tried.files)
-    if want >= 0 and head is not None and head >= want:
+    advanced = last.call[0] == "anchor_atomic_advance"
+    want, head = last.call[2] if advanced else last.reply["ret"] - 1, _head(case.tried.files)
+    if want < 0 or (head is not None and head >= want):
         return None
-    stands = "malformed" if HEAD in case.tried.files else "not there"
-    return f"{said}, and head is {stands if head is None else head}"
+    if head is None:
+        head = "malformed" if HEAD in case.tried.files else "not there"
+    return f"{last.call[0]}() had returned {last.reply['ret']}, and head is {head}"
+
+
+def _keeps_the_head_away(case: Case) -> str | None:
+    last, since = _last_move(case)
+    if last is None or since or HEAD not in case.tried.files:
+        return None
+    if last.call[0] != "anchor_recover" or last.reply["ret"] > 0:
+        return None
+    return "recovery had counted no anchor and taken head away, and head is there"
 
 
 def _names_what_is_whole(case: Case) -> str | None:
@@ -243,6 +255,7 @@ SUBJECT = Subject(
     promises=(
         Promise(ON_DISK, "D303", "a record or cosignature is whole under its name", _keeps_its_files),
         Promise(ON_DISK, "D303", "head is at least the id that it was moved to", _keeps_the_head),
+        Promise(ON_DISK, "D303", "a head that recovery took away stays away", _keeps_the_head_away),
         Promise(ON_DISK, "A303", "head is whole and names only anchors whose record and "
                 "cosignature are whole", _names_what_is_whole),
         Promise(ON_DISK, "D303", "what recovery reported is durable", _keeps_what_was_counted),

@@ -13,10 +13,16 @@ from ..run import Reply, Script
 from .explore import Tried, finding_of_end
 
 # Calls of the driver, of which nobody promises anything.
-OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
+OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "heap", "look",
            "fault", "meanwhile", "clear", "stop", "resume", "again",
            "together", "apart", "pause", "late"}
+ANSWERING = {"anchor_recover", "cas_load"}  # a count, a verdict; all others 0 or an error
 ON_DISK, AFTER = "on the disk", "after recovery"
+
+
+def is_promise(reply: Reply) -> bool:
+    """Whatever is not 0 is a failure, also where its sign is wrong: nothing was promised."""
+    return reply["ret"] == 0 or (reply["ret"] > 0 and reply.call in ANSWERING)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Done:
 
     @property
     def ok(self) -> bool:
-        return self.reply is not None and self.reply["ret"] >= 0
+        return self.reply is not None and is_promise(self.reply)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Case:
         reply = self.tried.replies.get(number)
         if reply is None:
             return f"it {finding_of_end(self.tried) or 'said nothing'}"
-        return f"it returned {reply['ret']}" if reply["ret"] < 0 else None
+        return None if is_promise(reply) else f"it returned {reply['ret']}"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..trace.ops import Mark
 from . import verdict
 from .explore import PROFILES, Exploration, Explored, Server, Tried
 from .ops import OpsFile, unquoted, write_ops
-from .scenario import OUR_OWN, Case, Done, Promise, Scenario, Subject
+from .scenario import OUR_OWN, Case, Done, Promise, Scenario, Subject, is_promise
 
 RETRACED = 5
 
@@ -223,7 +223,7 @@ def _traced(scenario: Scenario, trace: Trace, calls: dict[int, tuple]) -> Traced
             replies[number] = op.call.entered, reply
             if ("skipped", "1") in reply.words:
                 del begun[number]
-            elif number in begun and reply["ret"] >= 0:
+            elif number in begun and is_promise(reply):
                 acks[op.call.entered] = str(number)
     ops = write_ops(
         trace, trace.cwd, {unquoted(name): data for name, data in scenario.files.items()},
@@ -252,9 +252,21 @@ def counterexample(
         return replace(finding, file=met[0], line=met[1])
     done = traced.done_at(worst.tried.point)
     last = next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
+    innocent = _killed_in_it(traced, last) if worst.promise.code.startswith("D") else range(0)
     return verdict.at_lost_call(
-        run, traced.ops, profile, worst.tried, finding, subject.promising, last
+        run, traced.ops, profile, worst.tried, finding, subject.promising, last, innocent
     )
+
+
+def _killed_in_it(traced: Traced, last: str) -> range:
+    """The positions of the call in which a process was killed: it promised nothing, so
+    another function, the `last` that returned, should have made good what was lost."""
+    for op in traced.trace.ops:
+        words = op.text.split() if isinstance(op, Mark) else [""]
+        if words[0] == "!" and words[3] == "kill" and int(words[1]) in traced.begun:
+            at, call = traced.begun[int(words[1])]
+            return range(at, op.call.entered) if call[0] != last else range(0)
+    return range(0)
 
 
 def _with_stacks(

@@ -41,16 +41,19 @@ def page(run: Run, replayed, ops_file: OpsFile, profile: str, tried: Tried) -> l
 
 
 def at_lost_call(run: Run, ops_file: OpsFile, profile: str, tried: Tried, finding: Finding,
-                 promising: tuple[str, ...], last: str) -> Finding:
+                 promising: tuple[str, ...], last: str, innocent: range = range(0)) -> Finding:
     """Points at the first call that the disk did not get, in the function that
     promised if that made it; where the disk got all of them, at the last, which did the
     harm, or at the line of a main() that brought it about. Where it was not the student's
-    call, it is the `last` function that returned which should have made it good."""
+    call, or made at a position that is `innocent`, it is the `last` function that returned
+    which should have made it good."""
     _, fates = _fates(run, ops_file, profile, tried)
     made = [op for op in ops_file.calls.values() if op.call.entered <= tried.point]
     missing = [op for op in made if fates.get(op.call.entered) in ("lost", "torn")]
     harmful = [op for op in made if fates.get(op.call.entered) == "persisted"][-1:]
     for op in missing or harmful:
+        if op.call.entered in innocent:
+            continue
         stack = student_stack(run, op.call)
         blamed = promising if missing else {"main"} & set(promising)
         places = [place for symbol, place in stack if symbol in blamed]

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -306,7 +307,18 @@ static void call_limit(char **args)
         driver_fail("cannot set the limit");
 }
 
-/* fds: how many descriptors are open. */
+/* What descriptor `fd` is of, "?" where /proc does not say. */
+static void reply_what_is_open(int fd)
+{
+    char link[32], name[256];
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    long len = syscall(SYS_readlinkat, AT_FDCWD, link, name, sizeof(name));
+    reply_bytes("fd", (const uint8_t *)(len > 0 ? name : "?"),
+                len > 0 ? (size_t)len : 1);
+}
+
+/* fds: how many descriptors are open, and of what. */
 static void call_fds(char **args)
 {
     struct pollfd fds[DRIVER_MARKS_FD];
@@ -315,12 +327,30 @@ static void call_fds(char **args)
     (void)args;
     for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
         fds[fd] = (struct pollfd){ .fd = fd };
-    /* One call, which no trace shows: it marks those that are not open. */
+    /* It marks those that are not open; no trace shows this call. */
     if (poll(fds, DRIVER_MARKS_FD, 0) < 0)
         driver_fail("cannot poll");
-    for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
-        open_fds += !(fds[fd].revents & POLLNVAL);
+    for (int fd = 0; fd < DRIVER_MARKS_FD; fd++) {
+        if (!(fds[fd].revents & POLLNVAL)) {
+            open_fds++;
+            reply_what_is_open(fd);
+        }
+    }
     reply(" open=%d", open_fds);
+}
+
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+/* heap: how many bytes are allocated; a sanitizer keeps an account of its own. */
+static void call_heap(char **args)
+{
+    struct mallinfo2 info = mallinfo2();
+    size_t used = __sanitizer_get_current_allocated_bytes
+                      ? __sanitizer_get_current_allocated_bytes()
+                      : info.uordblks + info.hblkhd;
+
+    (void)args;
+    reply(" used=%zu", used);
 }
 
 int __real_main(int argc, char **argv) __attribute__((weak));
@@ -355,6 +385,7 @@ static const struct call driver_calls[] = {
     { "stat", call_stat },
     { "limit", call_limit },
     { "fds", call_fds },
+    { "heap", call_heap },
     { NULL, NULL },
 };
 

@@ -6,9 +6,10 @@
  * in the student's object files reaches __wrap_write() below. What libc calls by
  * itself (stdio) does not pass here; setrlimit(2) reaches that.
  *
- * Script calls, KIND being write, sync, read, truncate, open, create (an open that
- * may make a file), close (of a descriptor open for writing), rename, unlink,
- * lock, or any, which is all of these but read and lock:
+ * Script calls, KIND being write, sync, read, list (of a directory: opendir and
+ * readdir), truncate, open, create (an open that may make a file), close (of a
+ * descriptor open for writing), rename, unlink, lock, or any, which is all of
+ * these but read, list and lock:
  *
  *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
  *                                they do arrive (strace's injection fakes this)
@@ -34,6 +35,7 @@
 
 #include "driver.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -54,13 +56,13 @@ extern const char __executable_start; /* ld(1): where the program is loaded */
 
 enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
-    K_UNLINK, K_LOCK, K_ANY, KINDS
+    K_UNLINK, K_LOCK, K_LIST, K_ANY, KINDS
 };
 enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, DELAY, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "create", "close", "rename",
-    "unlink", "lock", "any",
+    "unlink", "lock", "list", "any",
 };
 static const char *const effect_names[] = {
     "none", "short", "zero", "errno", "watch", "kill", "taken", "delay",
@@ -220,7 +222,8 @@ static void delay(struct fault *f)
 static enum effect meet(enum kind kind, const char *name, int fd,
                         const char *from)
 {
-    int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE;
+    int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE &&
+                 kind != K_LIST;
 
     delay(&delays[kind]);
     enum effect any = counts ? turn_of(&faults[K_ANY], name, fd, from) : NONE;
@@ -357,6 +360,21 @@ WRAP_PLAIN(K_UNLINK, unlinkat, (int dir, const char *path, int flags),
            (dir, path, flags))
 WRAP_PLAIN(K_LOCK, flock, (int fd, int how), (fd, how))
 WRAP_PLAIN(K_LOCK, lockf, (int fd, int how, off_t len), (fd, how, len))
+
+/* Calls that return a pointer. */
+#define WRAP_LIST(type, name, params, args_with)                               \
+    type *__real_##name params;                                                \
+    type *__wrap_##name params;                                                \
+    type *__wrap_##name params                                                 \
+    {                                                                          \
+        if (meet(K_LIST, #name, -1, CALLER) == FAIL)                           \
+            return NULL;                                                       \
+        return __real_##name args_with;                                        \
+    }
+
+WRAP_LIST(DIR, opendir, (const char *path), (path))
+WRAP_LIST(struct dirent, readdir, (DIR * dir), (dir))
+WRAP_LIST(struct dirent64, readdir64, (DIR * dir), (dir))
 
 int __real_close(int fd);
 int __wrap_close(int fd);

@@ -5,8 +5,9 @@ import pytest
 from grader import stage
 from grader.checks import REGISTRY
 from grader.course import find
+from grader.crash.scenario import Done
 from grader.mutants import mutants, stage_mutant
-from grader.run import Run
+from grader.run import Reply, Run
 
 CHECK = "loses-no-anchor-in-any-crash"
 STORAGE = "w18/anchor_storage.c"
@@ -34,6 +35,7 @@ def judged(stage_into, text=None):
 
 
 CAUGHT = {
+    "directory-synced-only-if-torn": ("D303", "anchor_recover("),
     "equal-bytes-believed": ("D303", "keep_file("),
     "head-before-cosignature": ("A303", "publish("),
     "head-before-the-directory": ("A303", None),
@@ -57,6 +59,21 @@ def test_the_crash_check_alone_catches(name):
     assert finding.code == code, finding
     assert finding.file == STORAGE and (text is None or text in lines[finding.line - 1]), finding
     assert any("the power fails here" in line for line in finding.excerpt)
+
+
+def test_a_head_that_comes_back_is_said_to():
+    mutant = next(m for m in mutants() if m.name == "w18-l05/unlinked-head-not-synced")
+    (finding,), _, _ = judged(lambda tree: stage_mutant(mutant, tree))
+    assert "taken head away, and head is there" in finding.message
+    assert "a head that recovery took away stays away" in finding.message
+
+
+@pytest.mark.parametrize("name, ret, promises", [
+    ("anchor_atomic_advance", 0, True), ("anchor_atomic_advance", 5, False),
+    ("anchor_recover", 5, True), ("anchor_recover", -5, False),
+])
+def test_whatever_is_no_answer_and_not_0_promises_nothing(name, ret, promises):
+    assert Done((name, "log"), Reply(0, name, (("ret", str(ret)),), ())).ok == promises
 
 
 TEMPORARY = """    int fd = open(".", O_TMPFILE | O_WRONLY, 0644);

@@ -6,6 +6,7 @@ import pytest
 
 from grader import result, stage
 from grader.mutants import grade_staged
+from grader.run import sanitizer_finding
 
 WRITER = "w10/wal_writer.c"
 APPEND = "int wal_append(struct wal_writer *writer, const struct wal_record *record)\n{\n"
@@ -103,6 +104,31 @@ def test_a_program_that_does_not_come_back(body, code):
     if code != "S102":
         everything = [f for check in lesson.checks for f in check.findings]
         assert any(f.file == WRITER and f.line for f in everything)
+
+
+REPORT = """==4993==ERROR: AddressSanitizer: stack-buffer-overflow on address 0x7ffd at pc 0x7fd7 bp 0x7ff sp 0x7f
+READ of size 21 at 0x7ffdf1758c14 thread T0
+    #0 0x7fd773c4c890 in __interceptor_write ../../sanitizer_common_interceptors.inc:1143
+    #1 0x559125735342 in write_full w18/anchor_storage.c:81
+    #2 0x559125735960 in anchor_atomic_advance w18/anchor_storage.c:355
+    #3 0x7fd773245249 in call_advance .driver/anchor_storage_calls.c:30
+
+Address 0x7ffdf1758c14 is located in stack of thread T0 at offset 52 in frame
+    #0 0x559125735787 in anchor_atomic_advance w18/anchor_storage.c:335
+
+  This frame has 1 object(s):
+    [32, 52) 'text' (line 340) <== Memory access at offset 52 overflows this variable
+"""
+
+
+def test_a_report_of_the_sanitizer_names_no_addresses_but_the_callers_and_the_variable():
+    finding = sanitizer_finding(REPORT, "f() in call 3")
+    assert finding.message == "f() in call 3: stack-buffer-overflow, a READ of size 21"
+    assert (finding.file, finding.line) == ("w18/anchor_storage.c", 81)
+    assert finding.excerpt == (
+        "called by write_full() w18/anchor_storage.c:81 < anchor_atomic_advance() w18/anchor_storage.c:355",
+        "Memory access at offset 52 overflows 'text', declared in line 340",
+    )
 
 
 def test_a_program_that_fills_its_disk():
