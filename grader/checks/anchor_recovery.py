@@ -11,7 +11,7 @@ from .anchor_format import (
     HEAD_VALID, LAST_ID, PENDING, Cosignature, Record, chain, cosign, recover, seal,
 )
 from .anchor_storage import files_differ, inside, standing, world
-from .returns import leaks, left_open, wrong_return
+from .returns import leaks, still_open, wrong_return
 
 NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")
 LONG = 1030  # anchors
@@ -31,11 +31,6 @@ def _named(names, number: int) -> str:
 
 def _head_of(number: int | None) -> str:
     return "no head" if number is None else f"head {number}"
-
-
-def _spelled(data: bytes) -> str:
-    """As C would."""
-    return f'"{repr(data)[2:-1]}"'
 
 
 def _report_differs(reply, want) -> str | None:
@@ -245,16 +240,10 @@ def does_not_trust_the_head(run: Run):
     """
     w = world(run)
     heads = [b"", b"\n", b"-1\n", b"+1\n", b"01\n", b"00\n", b" 1\n", b"1", b"1 \n", b"1\n\n", b"1\r\n",
-<<<<<<< HEAD
-             b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"\0\0", b"1e0\n", b"18446744073709551616\n",
-             b"99999999999999999999999\n", b"9" * 5000, b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
-    cases = [Case(f"head {quoted(head)}, {count} complete anchors", {**w.files(count), "head": head})
-=======
              b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"1\n\0", b"1\n\0\n", b"\0\0", b"1e0\n",
              b"18446744073709551616\n", b"99999999999999999999999\n", b"9" * 5000,
              b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
-    cases = [Case(f"head {_spelled(head[:24])}, {count} complete anchors", {**w.files(count), "head": head})
->>>>>>> 0695fb735f6449cf1a1d881133a3866ab9c842a6
+    cases = [Case(f"head {quoted(head)}, {count} complete anchors", {**w.files(count), "head": head})
              for head in heads for count in (0, 2)]
     for name, data in (("anchor_0.cosig", w.cosignature(1).bytes), ("anchor_0.rec", w.other[0].bytes),
                        ("anchor_0.cosig", w.cosignature(0).bytes[:80])):
@@ -340,9 +329,9 @@ def reports_a_failed_recovery(run: Run):
         bad = list(wrong_return(run, reply, want, code, f"though {met.call}() {what}"))
         if not bad and want < 0 and reply["wrote"]:
             bad = [run.at_function(Finding("F108", "anchor_recover() failed and wrote *found_out"), reply.call)]
-        is_open = left_open(session, before, after)
-        if not bad and is_open:
-            bad = [run.at_fault(Finding("F109", f"{is_open} stays open though {met.call}() {what}"), met)]
+        left = still_open(run, session, session[before], session[after])
+        if not bad and left:
+            bad = [run.at_fault(Finding("F109", f"{left[0]} stays open though {met.call}() {what}"), met)]
         if bad:
             yield from bad
             return

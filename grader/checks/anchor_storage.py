@@ -8,7 +8,7 @@ from ..run import Failed, Run, Script
 from ..tracing import Promise, trace
 from . import check, ed25519
 from .anchor_format import LAST_ID, NO_DIGEST, Record, chain, cosign
-from .returns import errno_name, interrupted_syncs, leaks, left_open, wrong_return
+from .returns import errno_name, interrupted_syncs, leaks, still_open, wrong_return
 
 EEXIST, EINVAL, ENOENT = -errno.EEXIST, -errno.EINVAL, -errno.ENOENT
 TOO_LONG = -errno.ENAMETOOLONG
@@ -107,9 +107,10 @@ def keeps_anchors_under_their_names(run: Run):
             yield Finding("O407", f"after all calls: {problem}")
             return
     for before, number, after in numbers:
-        is_open, call = left_open(session, before, after), session[number].call
-        if is_open:
-            message = f"{is_open} stays open after {call}() returned 0"
+        call = session[number].call
+        left = still_open(run, session, session[before], session[after])
+        if left:
+            message = f"{left[0]} stays open after {call}() returned 0"
             yield run.at_function(Finding("F109", message), call)
             return
 
@@ -307,15 +308,16 @@ def takes_back_what_failed(run: Run):
         may_do_without = fault[0] in ("open", "read") and reply["ret"] == 0
         if may_do_without and _did_without(run, fault, reply.call, args, before, name):
             continue
-        there, is_open = standing(session, folder), left_open(session, open_before, open_after)
+        there = standing(session, folder)
+        left = still_open(run, session, session[open_before], session[open_after])
         if not bad and there.get(name) != before.get(name):
             code, what = ("A110", "was there, and is not any more") if name in before else ("F111", "is left")
             message = f"{name} {what} after {reply.call}() failed, {when}"
             bad = [run.at_fault(Finding(code, message), met)]
         if not bad and there.get("head") not in (before["head"], b"1\n"):
             bad = [run.at_fault(Finding("A104", f"head is not whole {when}"), met)]
-        if not bad and is_open:
-            bad = [run.at_fault(Finding("F109", f"{reply.call}() leaves {is_open} open {when}"), met)]
+        if not bad and left:
+            bad = [run.at_fault(Finding("F109", f"{reply.call}() leaves {left[0]} open {when}"), met)]
         if bad:
             yield from bad
             return

@@ -1,21 +1,19 @@
 """What a call returned, held against what it should return."""
 
 import errno
-<<<<<<< HEAD
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-=======
-import os
-from collections import Counter
->>>>>>> 0695fb735f6449cf1a1d881133a3866ab9c842a6
 
 from ..result import Finding
 from ..run import Reply, Run, Script, Session
 from ..tracing import trace
 
 SYNCS_MOST = 4  # in one call
-ROUNDS, WARM = 4, 2  # of the same calls; caches are filled in the first ones
+LEFT_OPEN = "left open"  # in run.memo: descriptors that stay open where nothing fails
+ROUNDS, WARM = 5, 2  # of the same calls; caches are filled in the first ones
 
 
 def errno_name(error: int) -> str:
@@ -36,6 +34,10 @@ def together(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
     """Yields a finding, at the fault that the call met if it met one."""
+    if ("skipped", "1") in reply.words:
+        message = f"{reply.call}() could not be called {when}: the handle had not been opened"
+        yield run.at_function(Finding(code, message), reply.call)
+        return
     got = reply["ret"]
     if got != want:
         message = f"{reply.call}() returned {errno_name(got)} {when}, and should return {errno_name(want)}"
@@ -46,14 +48,16 @@ def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
             yield run.at_function(finding, reply.call)
 
 
-def left_open(session: Session, before: int, after: int) -> str | None:
-    """What is open after a call that was not before, by the numbers of two `fds`."""
-    here = str(session.folder.name)
-    was, now = (Counter(session[number].all_bytes("fd")) for number in (before, after))
-    new = [os.fsdecode(name).rpartition(f"/{here}/")[2] for name in (now - was).elements()]
-    if session[after]["open"] <= session[before]["open"]:
-        return None
-    return f"a descriptor of {new[0]}" if new and new[0] != "?" else "a descriptor"
+def still_open(run: Run, session: Session, before: Reply, after: Reply) -> list[str]:
+    """What two calls of `fds` tell of the descriptors that came and stayed: their paths,
+    from where the program ran."""
+    here = f"{run.sandbox.inside}/{session.folder.name}"
+    left = Counter(after.all_bytes("path")) - Counter(before.all_bytes("path"))
+    found = []
+    for path in (path.decode(errors="replace") for path in left.elements()):
+        name = os.path.relpath(path, here) if path.startswith("/") else path
+        found.append(f"the directory {name}" if (session.folder / name).is_dir() else name)
+    return found
 
 
 def sync_tried_again(run: Run, before, call, code: str, number: int = 1):
@@ -101,23 +105,26 @@ def interrupted_syncs(run: Run, before, call, promises, files=None):
             return
 
 
-def leaks(run: Run, steps, files=None):
+def leaks(run: Run, steps, files=None, before=()):
     """Makes the same calls, round for round. F113 where one has more memory allocated
     behind it than before it, every time; what is kept once and used again is no leak.
 
-    `steps`  each when it is, the words of the call, and those of a fault or None
+    `before`  calls that come first, once, each a tuple of words
+    `steps`   each when it is, the words of the call, and those of a fault or None
     """
     script, made = Script(), []
+    for words in before:
+        script.call(*words)
     for _ in range(ROUNDS):
         for when, words, fault in steps:
-            before = script.call("heap")
+            start = script.call("heap")
             if fault:
                 script.call("fault", *fault)
             script.call(*words)
             script.call("clear")
-            made.append((before, script.call("heap")))
+            made.append((start, script.call("heap")))
     session = run.drive(script, files=files)
-    grown = [session[after]["used"] - session[before]["used"] for before, after in made]
+    grown = [session[after]["used"] - session[start]["used"] for start, after in made]
     for i, (when, words, _) in enumerate(steps):
         least = min(grown[i + WARM * len(steps) :: len(steps)])
         if least > 0:

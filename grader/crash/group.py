@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from ..checks.batch_format import parse, records_of
-from ..checks.wal_format import SET, apply
+from ..checks.wal_format import apply
 from ..run import Script
 from .log import follows
 from .scenario import AFTER, ON_DISK, Case, Promise, Scenario, Subject
