@@ -8,7 +8,8 @@
  *
  * Script calls, KIND being write, sync, read, truncate, open, create (an open that
  * may make a file), close (of a descriptor open for writing), rename, unlink,
- * lock, or any, which is all of these but read and lock:
+ * lock, list (a directory is opened to be read), or any, which is all of these but
+ * read, create, lock and list:
  *
  *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
  *                                they do arrive (strace's injection fakes this)
@@ -34,6 +35,7 @@
 
 #include "driver.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -54,13 +56,13 @@ extern const char __executable_start; /* ld(1): where the program is loaded */
 
 enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
-    K_UNLINK, K_LOCK, K_ANY, KINDS
+    K_UNLINK, K_LOCK, K_LIST, K_ANY, KINDS
 };
 enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, DELAY, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "create", "close", "rename",
-    "unlink", "lock", "any",
+    "unlink", "lock", "list", "any",
 };
 static const char *const effect_names[] = {
     "none", "short", "zero", "errno", "watch", "kill", "taken", "delay",
@@ -220,7 +222,8 @@ static void delay(struct fault *f)
 static enum effect meet(enum kind kind, const char *name, int fd,
                         const char *from)
 {
-    int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE;
+    int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE &&
+                 kind != K_LIST;
 
     delay(&delays[kind]);
     enum effect any = counts ? turn_of(&faults[K_ANY], name, fd, from) : NONE;
@@ -357,6 +360,30 @@ WRAP_PLAIN(K_UNLINK, unlinkat, (int dir, const char *path, int flags),
            (dir, path, flags))
 WRAP_PLAIN(K_LOCK, flock, (int fd, int how), (fd, how))
 WRAP_PLAIN(K_LOCK, lockf, (int fd, int how, off_t len), (fd, how, len))
+
+DIR *__real_opendir(const char *path);
+DIR *__wrap_opendir(const char *path);
+
+DIR *__wrap_opendir(const char *path)
+{
+    return meet(K_LIST, "opendir", -1, CALLER) == FAIL ? NULL
+                                                       : __real_opendir(path);
+}
+
+DIR *__real_fdopendir(int fd);
+DIR *__wrap_fdopendir(int fd);
+
+DIR *__wrap_fdopendir(int fd)
+{
+    return meet(K_LIST, "fdopendir", fd, CALLER) == FAIL ? NULL
+                                                         : __real_fdopendir(fd);
+}
+
+WRAP_PLAIN(K_LIST, scandir,
+           (const char *path, struct dirent ***list,
+            int (*chosen)(const struct dirent *),
+            int (*order)(const struct dirent **, const struct dirent **)),
+           (path, list, chosen, order))
 
 int __real_close(int fd);
 int __wrap_close(int fd);
