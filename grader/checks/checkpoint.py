@@ -500,8 +500,8 @@ def goes_on_after_a_failed_snapshot(run: Run):
     faults += [("close", n, "errno", bad) for n in [_closes_the_snapshot(before)] if n]
     for fault in faults:
         found = list(_fails_alone(run, fault))
+        yield from _folded(found)
         if found:
-            yield from found
             return
 
 
@@ -559,10 +559,14 @@ def stops_after_a_failure(run: Run):
         if form.segment(1) not in left(session):
             message = f"after {what}, {form.segment(1)} was removed"
             found.append(run.at_fault(Finding("F105", message), session[at[3]].faults[-1]))
-        if found:  # one cause: the first says where it is, the others what came of it
-            yield replace(found[0], excerpt=tuple(one.message for one in found[1:]))
+        yield from _folded(found)
     yield from _full_map(run)
     yield from _gives_memory_back(run)
+
+
+def _folded(found: list[Finding]):
+    """One of several of one cause: the first, with what came of it behind."""
+    yield from (replace(one, excerpt=tuple(more.message for more in found[1:])) for one in found[:1])
 
 
 def _goes_on(run: Run, session, numbers, when: str) -> list[Finding]:
