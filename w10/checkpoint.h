@@ -34,8 +34,9 @@
  *     R+20     4  crc32    CRC-32/IEEE of all R + 20 bytes before it
  *
  * It is whole if and only if crc32 and magic are right, segment is not 0, and
- * the R bytes are `count` canonical SET records. A snapshot of foo=bar, to be
- * followed by segment 2, has these 45 bytes:
+ * the R bytes are `count` canonical SET records. No checkpoint writes a key
+ * twice, and a reader of such a file may refuse it or take the last value. A
+ * snapshot of foo=bar, to be followed by segment 2, has these 45 bytes:
  *
  *   29 f0 57 95 15 00 00 00  01 03 00 66 6f 6f 00 03
  *   00 62 61 72 00 53 4e 41  50 02 00 00 00 00 00 00
@@ -52,10 +53,10 @@
  *                                           leaves a file that is not replayed
  *
  * Failures. All functions return 0 or a negative errno. A failure poisons the
- * handle: its first error is kept, and every later call returns it without
- * writing (wal_writer.h says why); kv_log_close() may sync the segment and
- * returns it all the same. Two do not: a record that has no encoding, and a
- * snapshot that could not be put in place.
+ * handle: its first error is kept, and every later call returns it and writes
+ * nothing (wal_writer.h says why). kv_log_close() may still sync, which changes
+ * nothing of what it returns. Two failures do not poison: a record that has no
+ * encoding, and a snapshot that could not be put in place.
  *
  * A directory is used by one handle, and a handle by one thread, at a time.
  */
@@ -84,7 +85,7 @@ struct kv_log {
 
 /*
  * Opens the log in the directory `dir`, which ends in no slash and is made
- * (mode 0755) if it is not there, and recovers it into `kv`.
+ * (mode 0755, less the umask) if it is not there, and recovers it into `kv`.
  *
  * Only the last segment may have a torn tail; wal_recover() cuts it. A closed
  * one was synced whole before the next was made, and `snapshot` before it got
@@ -107,9 +108,9 @@ struct kv_log {
  * running it again finds the same.
  *
  * Returns 0; -EBADMSG for what no crash leaves, and then nothing was changed;
- * -ENAMETOOLONG; -ENOMEM; or the negative errno of the call that failed. On an
- * error nothing stays open, the map's memory was given back, and the handle
- * must not be used, not even by kv_log_close().
+ * -ENAMETOOLONG for a `dir` of more than KV_LOG_DIR_MAX_BYTES; -ENOMEM; or the
+ * negative errno of the call that failed. On an error nothing stays open or
+ * allocated, and the handle must not be used, not even by kv_log_close().
  */
 int kv_log_open(struct kv_log *log, const char *dir);
 

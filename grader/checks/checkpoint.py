@@ -1,21 +1,24 @@
 """Checks of the log with checkpoints: what it keeps, writes, replays, removes and refuses."""
 
 import errno
+from dataclasses import replace
 
 from ..crash.checkpoint import DIR, HERE
 from ..result import Finding
-from ..run import Run, Script
+from ..run import Fault, Run, Script
 from ..shown import quoted
 from ..tracing import Promise, trace
 from . import check
 from . import checkpoint_format as form
-from .returns import errno_name, interrupted_syncs, together, wrong_return
+from .returns import errno_name, interrupted_syncs, wrong_return
 from .wal_format import DEL, FOUR, SET, apply, random_record
 
 OPEN, CLOSE, CHECKPOINT = ("kv_log_open", 0, DIR), ("kv_log_close", 0), ("kv_log_checkpoint", 0)
 AFTER = (SET, b"after", b"all")
 EBADMSG = -errno.EBADMSG
-ROOM = 48 << 20
+FAR = (1 << 40) + 3  # a number of a segment that 32 bits do not hold
+DIR_MAX_BYTES = 4000
+REMOVALS, RENAMES = ("unlink", "unlinkat", "remove"), ("rename", "renameat", "renameat2")
 
 
 def append(record) -> tuple:
@@ -39,9 +42,13 @@ def left(session) -> dict[str, bytes | None]:
     return {name: session.file(f"{DIR}/{name}") for name in session.names(DIR)}
 
 
+def _is_skipped(reply) -> bool:
+    return "skipped" in dict(reply.words)
+
+
 def _differs(run: Run, reply, want: dict, code: str, what: str):
     """The map that a call showed, against the one that there should be."""
-    if "skipped" in dict(reply.words):
+    if _is_skipped(reply):
         return  # the open that failed has a finding of its own
     found = reply.pairs
     if reply["ret"] != 0:
@@ -79,9 +86,14 @@ def keeps_the_map(run: Run):
             so_far += some
             shows[len(calls)] = f"{what}, and {len(some)} appends later", apply(so_far)
             calls.append(CLOSE)
-    session, _ = play(run, *calls)
-    for number, (what, want) in shows.items():
-        found = list(_differs(run, session[number], want, "R621", what))
+    session, numbers = play(run, *calls)
+    for number in numbers:
+        reply, when = session[number], "after kv_log_open() had returned 0"
+        if number in shows:
+            what, want = shows[number]
+            found = list(_differs(run, reply, want, "R621", what))
+        else:
+            found = [] if _is_skipped(reply) else list(wrong_return(run, reply, 0, "R621", when))
         if found:
             yield from found
             return
@@ -113,8 +125,10 @@ def writes_the_snapshot(run: Run):
     """A checkpoint leaves the header's snapshot and an empty new segment.
 
     Every pair once, the number of the new segment, the count, the CRC; also of a map
-    that is empty, and of one that no buffer holds at once. Before that the log is one
-    segment with every record. The old segments are gone.
+    that is empty, and of one that no buffer holds at once or that fills one; behind a
+    segment of any number. Before that the log is one segment with every record. The old
+    segments are gone. The directory is made with the header's mode, and its path may
+    have 4,000 bytes.
     """
     rng = run.rng("snapshot")
     large = [(SET, rng.randbytes(65_535), rng.randbytes(65_535)) for _ in range(2)]
@@ -134,11 +148,76 @@ def writes_the_snapshot(run: Run):
             message = f"a snapshot {what}: {problem}"
             yield run.at_function(Finding("O501", message), "kv_log_checkpoint")
             return
-    session, _ = play(run, OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), CHECKPOINT, CLOSE)
-    problem = _wrong_snapshot(left(session), apply(FOUR[:2]), 3)
+    twice = [OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), CHECKPOINT, CLOSE]
+    far = {form.SNAPSHOT: form.snapshot({}, FAR), form.segment(FAR): form.log(FOUR[:1])}
+    for what, calls, files, first in (
+        ("a second snapshot", twice, {}, 3),
+        (f"a snapshot of segment {FAR}", [OPEN, append(FOUR[1]), CHECKPOINT, CLOSE], far, FAR + 1),
+    ):
+        session, _ = play(run, *calls, files=files)
+        problem = _wrong_snapshot(left(session), apply(FOUR[:2]), first)
+        if problem:
+            yield run.at_function(Finding("O501", f"{what}: {problem}"), "kv_log_checkpoint")
+            return
+    yield from _fills_a_buffer(run)
+    yield from _writes_over_a_longer_one(run)
+    yield from _opens_a_directory(run)
+
+
+def _fills_a_buffer(run: Run):
+    """One pair that leaves so many bytes of a buffer for the largest record: the trailer
+    has 24."""
+    script, pairs = Script(), {}
+    for room in (0, 1, form.TRAILER_BYTES - 1, form.TRAILER_BYTES):
+        pairs[str(room)] = b"k" * 65_535, b"v" * (65_535 - room)
+        for call in (("kv_log_open", 0, str(room)), append((SET, *pairs[str(room)])), CHECKPOINT, CLOSE):
+            script.call(*call)
+    session = run.drive(script)
+    for name, pair in pairs.items():
+        found = form.parse_snapshot(session.file(f"{name}/{form.SNAPSHOT}") or b"")
+        if found is None or found.pairs != dict([pair]):
+            message = f"a snapshot of one pair of {sum(map(len, pair))} bytes is not whole"
+            yield run.at_function(Finding("O501", message), "kv_log_checkpoint")
+            return
+
+
+def _writes_over_a_longer_one(run: Run):
+    """A snapshot.tmp that the open could not remove."""
+    files = {form.segment(1): form.log(FOUR[:1]), form.TEMP: bytes(1000)}
+    fault = "fault", "unlink", "1+", "errno", errno.EACCES
+    session, at = play(run, fault, OPEN, ("clear",), append(FOUR[1]), CHECKPOINT, CLOSE, files=files)
+    for number in (at[1], at[4]):
+        when = "where the open cannot remove a snapshot.tmp"
+        yield from _returned(run, session[number], 0, "O107", when)
+    problem = _wrong_snapshot(left(session), apply(FOUR[:2]), 2)
     if problem:
-        message = f"a second snapshot: {problem}"
+        message = f"a snapshot where a longer snapshot.tmp was left: {problem}"
         yield run.at_function(Finding("O501", message), "kv_log_checkpoint")
+
+
+def _opens_a_directory(run: Run):
+    path = "./" * ((DIR_MAX_BYTES - 8) // 2) + "deep/log"
+    opened = "kv_log_open", 0, path
+    session, at = play(run, opened, append(FOUR[0]), CHECKPOINT, CLOSE, opened, CLOSE,
+                       ("kv_log_open", 0, f"{path}s"))
+    *shorter, longer = at
+    wants = [(number, 0, len(path)) for number in shorter] + [(longer, -errno.ENAMETOOLONG, len(path) + 1)]
+    for number, want, size in wants:
+        when = f"where the directory's path has {size} bytes"
+        found = list(_returned(run, session[number], want, "O107", when))
+        if found:
+            yield from found
+            return
+    mode = session.mode("deep/log") if "log" in session.names("deep") else 0o755
+    if mode != 0o755:
+        message = f"the directory is made with mode {mode:04o}, and not 0755"
+        yield run.at_function(Finding("O105", message), "kv_log_open")
+
+
+def _returned(run: Run, reply, want: int, code: str, when: str):
+    """As wrong_return(), for a call that an open that failed may have left out."""
+    if not _is_skipped(reply):
+        yield from wrong_return(run, reply, want, code, when)
 
 
 def _wrong_snapshot(files: dict, pairs: dict, first: int) -> str:
@@ -177,6 +256,11 @@ def _recoverable(run: Run):
     yield "a snapshot.tmp that is whole and has no name", {
         form.SNAPSHOT: snap[2], form.TEMP: snap[4], seg(2): log(two)}, one + two, 2
     yield "an empty snapshot.tmp, and no snapshot", {form.TEMP: b"", seg(1): log(one)}, one, 1
+    yield "an empty segment before two others", {
+        seg(1): b"", seg(2): log(one), seg(3): b"", seg(4): log(two)}, one + two, 4
+    yield f"a snapshot that names segment {FAR}", {
+        form.SNAPSHOT: form.snapshot(apply(one), FAR), seg(1): log(three), seg(FAR): log(two),
+        seg(FAR + 1): log(three)}, one + two + three, FAR + 1
     numbers = {seg(n): log([(SET, b"k", b"%d" % n)]) for n in (9, 10, 11)}
     yield "segments 9, 10 and 11", numbers | {form.SNAPSHOT: form.snapshot({}, 9)}, [(SET, b"k", b"11")], 11
     yield "an empty directory", {}, [], 1
@@ -191,7 +275,8 @@ def replays_only_what_follows(run: Run):
 
     Whatever else a crash left there: no snapshot yet, one that is older than several
     segments, old segments whose removal did not last, a snapshot that has no name
-    yet. The next append goes to the last segment.
+    yet. The next append goes to the last segment. A read may return fewer bytes than it
+    was asked for.
     """
     for what, files, records, last in _recoverable(run):
         session, at = play(run, OPEN, append(AFTER), CLOSE, OPEN, CLOSE, files=files)
@@ -201,6 +286,18 @@ def replays_only_what_follows(run: Run):
             yield run.at_function(Finding("R622", message), "kv_log_open")
         want = apply([*records, AFTER])
         yield from _differs(run, session[at[3]], want, "R622", f"{what}, one append later")
+    files = _three_parts()
+    session, at = play(run, ("fault", "read", "1+", "short", 7), OPEN, CLOSE, files=files)
+    short = "where each read returns 7 bytes at most"
+    yield from _differs(run, session[at[1]], form.content(files), "F101", short)
+
+
+def _three_parts() -> dict[str, bytes]:
+    """A snapshot, an old segment whose removal did not last, a closed one and the last."""
+    return {
+        form.SNAPSHOT: form.snapshot(apply(FOUR[:2]), 2), form.segment(1): form.log([(SET, b"name", b"old")]),
+        form.segment(2): form.log([FOUR[2]]), form.segment(3): form.log([AFTER]),
+    }
 
 
 @check("replays-only-what-follows")
@@ -208,7 +305,7 @@ def removes_what_is_not_needed(run: Run):
     """Leftovers go at the next open, and nothing else does.
 
     Old segments and snapshot.tmp, also where the open finds nothing else to do. What is
-    not named like a segment is somebody else's.
+    not named like a segment is somebody else's. A removal that fails is no error.
     """
     foreign = ["01.wal", "1.wal.bak", "x.wal", "-1.wal", "+1.wal", "notes", ".hidden", "1wal", "0.wal"]
     files = {name: b"not ours" for name in foreign}
@@ -224,13 +321,28 @@ def removes_what_is_not_needed(run: Run):
             message = f"{names[0]} {how} after kv_log_open() with a snapshot that names segment 12"
             yield run.at_function(Finding("R623", message), "kv_log_open")
             return
+    yield from _cannot_remove(run)
+
+
+def _cannot_remove(run: Run):
+    """No removal behind the rename works; the next open makes up for it."""
+    before, _ = _of_a_checkpoint(run)
+    fault = "fault", "unlink", f"{1 + _count(before, REMOVALS)}+", "errno", errno.EACCES
+    session, at = play(run, OPEN, append(FOUR[0]), fault, CHECKPOINT, ("clear",), CLOSE, OPEN, CLOSE)
+    yield from wrong_return(run, session[at[3]], 0, "O107", "where no segment can be removed")
+    yield from _differs(run, session[at[6]], apply(FOUR[:1]), "R623", "after removals that failed")
+    more = sorted(left(session).keys() - {form.SNAPSHOT, form.segment(2)})
+    if more:
+        message = f"{more[0]} could not be removed, and stays at the next open too"
+        yield run.at_function(Finding("R623", message), "kv_log_open")
 
 
 def _damaged(run: Run):
     """What no crash leaves."""
     rng = run.rng("damaged")
     seg, log, snapshot = form.segment, form.log, form.snapshot(apply(FOUR), 3)
-    segments = {seg(3): log(FOUR[:1]), seg(4): log(FOUR[1:2])}
+    torn = log(FOUR)[:-3]  # the last segment of each: it is for wal_recover(), and only then
+    segments = {seg(3): log(FOUR[:1]), seg(4): torn}
     for n in range(len(snapshot)):
         yield f"a snapshot cut to {n} bytes", {form.SNAPSHOT: snapshot[:n]} | segments
     for n in range(len(snapshot)):
@@ -246,15 +358,17 @@ def _damaged(run: Run):
         ("with a DEL in it", form.seal(pair + log([(DEL, b"x", b"")]), 3, 2)),
     ):
         yield f"a snapshot {what}", {form.SNAPSHOT: data} | segments
+    one = {seg(1): log(FOUR[:1])}
+    yield "a snapshot that names segment 0, and segment 1", {form.SNAPSHOT: form.seal(pair, 0, 1)} | one
     for data in (b"", snapshot[:-1]):
         yield f"a snapshot cut to {len(data)} bytes, alone", {form.SNAPSHOT: data}
     good = {form.SNAPSHOT: snapshot}
     yield "no snapshot, and segment 1 missing", segments
-    yield "the segment that the snapshot names missing", good | {seg(4): log(FOUR)}
-    yield "a segment missing between two", good | segments | {seg(6): b""}
+    yield "the segment that the snapshot names missing", good | {seg(4): torn}
+    yield "a segment missing between two", good | segments | {seg(6): torn}
     for what, bad in (("torn", log(FOUR)[:-3]), ("that ends in zeros", log(FOUR, bytes(9))),
                       ("with a bad record", log(FOUR[:1], b"?" + log(FOUR[:1])))):
-        yield f"a segment {what} before another", good | {seg(3): bad, seg(4): log(FOUR)}
+        yield f"a segment {what} before another", good | {seg(3): bad, seg(4): torn}
     yield "a bad record in the last segment", good | {seg(3): log(FOUR[:1], b"?" + log(FOUR[:1]))}
 
 
@@ -263,8 +377,8 @@ def refuses_what_no_crash_leaves(run: Run):
     """Damage is refused with -EBADMSG, and nothing is removed or changed.
 
     A snapshot that is not whole in any way, a segment that is missing, a closed one
-    that is not whole. Only the last segment can have been torn by a crash. An open that
-    failed keeps no descriptor and no memory.
+    that is not whole. Only the last segment can have been torn by a crash. And what
+    cannot be opened, listed or read is neither damaged nor missing: its errno is returned.
     """
     cases = [(what, files | {form.TEMP: b"left", "1.wal.bak": b""}) for what, files in _damaged(run)]
     script, start = Script(), {}
@@ -285,24 +399,36 @@ def refuses_what_no_crash_leaves(run: Run):
     if session[after]["open"] > session[before]["open"]:
         message = "kv_log_open() leaves a descriptor open where it refuses"
         yield run.at_function(Finding("F109", message), "kv_log_open")
-    yield from _keeps_memory(run)
+    yield from _cannot_read(run)
 
 
-def _keeps_memory(run: Run):
-    """More maps are loaded and refused than the memory has room for."""
-    rng = run.rng("memory")
-    snapshot = form.snapshot({b"%d" % i: rng.randbytes(60_000) for i in range(50)}, 2)
-    files = {form.SNAPSHOT: snapshot, form.segment(2): b"?", form.segment(3): b""}
-    opens = [OPEN] * (ROOM // len(snapshot) + 5)
-    session, at = play(run, ("limit", "data", ROOM), *opens, files=files, variant="plain")
-    for count, number in enumerate(at[1:], 1):
-        if session[number]["ret"] != EBADMSG:
-            message = (
-                f"the same log, of {len(snapshot)} bytes, refused again and again in "
-                f"{ROOM >> 20} MiB of memory: kv_log_open() number {count} returned "
-                f"{errno_name(session[number]['ret'])}"
-            )
-            yield run.at_function(Finding("F132", message), "kv_log_open")
+def _cannot_read(run: Run):
+    """Each open of a file, each of a directory to list it, and each read fails in turn."""
+    files = _three_parts()
+    ways = [("open", errno.EMFILE), ("open", errno.EACCES), ("list", errno.EMFILE), ("read", errno.EIO)]
+    script, start, tried = Script(), {}, []
+    for kind, error in ways:
+        session, at = play(run, ("fault", kind, "1+", "watch"), OPEN, ("clear",), CLOSE, files=files)
+        for number in range(1, len(session[at[1]].faults) + 1):
+            name = str(len(tried))
+            start |= {f"{name}/{file}": data for file, data in files.items()}
+            script.call("fault", kind, number, "errno", error)
+            first = script.call("kv_log_open", 0, name)
+            script.call("clear")
+            script.call(*CLOSE)
+            tried.append((error, first, script.call("kv_log_open", 0, name)))
+            script.call(*CLOSE)
+    session = run.drive(script, files=start)
+    for error, first, again in tried:
+        met = session[first].faults
+        if not met or session[first]["ret"] == -error:
+            what = f"after an open that returned {errno_name(-error)}"
+            found = _differs(run, session[again], form.content(files), "R625", what)
+        else:
+            what = f"where {met[-1].call}() failed ({errno.errorcode[error]})"
+            found = _differs(run, session[first], form.content(files), "R625", what)
+        for one in list(found)[:1]:
+            yield run.at_fault(one, met[-1]) if met else one
             return
 
 
@@ -339,73 +465,93 @@ def syncs_every_step(run: Run):
         yield from interrupted_syncs(run, (OPEN, append(FOUR[0])), CHECKPOINT, made, HERE)
 
 
-def _calls_of_a_checkpoint(run: Run) -> list[str]:
-    """The names of the calls that a checkpoint makes down to the first removal."""
+def _of_a_checkpoint(run: Run) -> tuple[list[Fault], list[Fault]]:
+    """The calls that a checkpoint makes down to its rename, and from there to the first
+    removal."""
     session, at = play(
         run, OPEN, append(FOUR[0]), ("fault", "any", "1+", "watch"), CHECKPOINT, ("clear",), CLOSE
     )
-    names = [fault.call for fault in session[at[3]].faults]
-    ends = [i for i, name in enumerate(names) if name in ("unlink", "unlinkat", "remove")]
-    return names[: ends[0]] if ends else names
+    calls = list(session[at[3]].faults)
+    named = next((i for i, fault in enumerate(calls) if fault.call in RENAMES), 0)
+    end = next((i for i, fault in enumerate(calls) if i > named and fault.call in REMOVALS), len(calls))
+    return calls[:named], calls[named:end]
 
 
 def _directory_sync(run: Run) -> int:
     """Which of a checkpoint's syncs is the last behind its rename; 0 if there is none."""
-    names = _calls_of_a_checkpoint(run)
-    renames = [i for i, name in enumerate(names) if name.startswith("rename")]
-    if not renames or not any("sync" in name for name in names[renames[-1] :]):
-        return 0
-    return sum("sync" in name for name in names)
+    parts = [sum("sync" in fault.call for fault in part) for part in _of_a_checkpoint(run)]
+    return sum(parts) if parts[1] else 0
+
+
+def _count(calls: list[Fault], names) -> int:
+    return sum(fault.call in names for fault in calls)
+
+
+def _closes_the_snapshot(before: list[Fault]) -> int:
+    """Which of the closes before the rename is the one of what was written; 0 if none is."""
+    wrote = max((i for i, fault in enumerate(before) if "write" in fault.call), default=len(before))
+    for i, fault in enumerate(before[wrote:], wrote):
+        if fault.call == "close" and fault.fd == before[wrote].fd:
+            return _count(before[: i + 1], ("close",))
+    return 0
 
 
 @check("writes-the-snapshot")
 def goes_on_after_a_failed_snapshot(run: Run):
     """A snapshot that cannot be written fails that call alone.
 
-    The disk is full, the rename fails: the errno is returned, snapshot.tmp is removed,
-    the segments and the old snapshot stay, appends go on, and the next checkpoint
-    works.
+    The disk is full, the close or the rename fails: the errno is returned, snapshot.tmp
+    is removed, the segments and the old snapshot stay, appends go on, and the next
+    checkpoint works and removes all of them.
     """
-    yield from together(_failed_snapshots(run))
-
-
-def _failed_snapshots(run: Run):
     full, bad = errno.ENOSPC, errno.EIO
-    for fault in (("write", 1, "errno", full), ("write", "1+", "errno", bad), ("rename", 1, "errno", bad)):
-        calls = [OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), ("fault", *fault), CHECKPOINT,
-                 ("clear",)]
-        session, at = play(run, *calls)
-        reply = session[at[5]]
-        if not reply.faults:
-            continue
-        yield from wrong_return(run, reply, -fault[3], "F131", "where the snapshot failed")
-        files = left(session)
-        found = form.parse_snapshot(files.get(form.SNAPSHOT) or b"")
-        if form.TEMP in files or not found or found.first != 2 or "2.wal" not in files:
-            message = f"a snapshot failed, and the directory holds {', '.join(sorted(files))}"
-            yield run.at_fault(Finding("F131", message), reply.faults[-1])
-        rest = [append(AFTER), CHECKPOINT, append(FOUR[2]), CLOSE, OPEN]
-        session, at = play(run, *calls, *rest)
-        for number in at[7:10]:
-            when = "after a snapshot that failed"
-            yield from wrong_return(run, session[number], 0, "F131", when)
-        want = apply([*FOUR[:3], AFTER])
-        yield from _differs(run, session[at[-1]], want, "F131", "after a snapshot that failed")
+    before, _ = _of_a_checkpoint(run)
+    faults = [("write", 1, "errno", full), ("write", "1+", "errno", bad), ("rename", 1, "errno", bad)]
+    faults += [("close", n, "errno", bad) for n in [_closes_the_snapshot(before)] if n]
+    for fault in faults:
+        found = list(_fails_alone(run, fault))
+        yield from _folded(found)
+        if found:
+            return
+
+
+def _fails_alone(run: Run, fault):
+    calls = [OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), ("fault", *fault), CHECKPOINT, ("clear",)]
+    session, at = play(run, *calls)
+    reply = session[at[5]]
+    if not reply.faults:
+        return
+    yield from wrong_return(run, reply, -fault[3], "F131", "where the snapshot failed")
+    files = left(session)
+    found = form.parse_snapshot(files.get(form.SNAPSHOT) or b"")
+    if form.TEMP in files or not found or found.first != 2 or "2.wal" not in files:
+        message = f"a snapshot failed, and the directory holds {', '.join(sorted(files))}"
+        yield run.at_fault(Finding("F131", message), reply.faults[-1])
+    yield from _checkpoints_again(run, calls)
+
+
+def _checkpoints_again(run: Run, calls):
+    when = "after a snapshot that failed"
+    session, at = play(run, *calls, append(AFTER), CHECKPOINT, append(FOUR[2]), CLOSE)
+    for number in at[-4:]:
+        yield from wrong_return(run, session[number], 0, "F131", when)
+    files = left(session)
+    more = sorted(files.keys() - {form.SNAPSHOT, form.segment(session[at[-3]]["segment"])})
+    if more:
+        message = f"{', '.join(more)} should be gone: a checkpoint returned 0 {when}"
+        yield run.at_function(Finding("R623", message), "kv_log_checkpoint")
+    session, at = play(run, OPEN, files=files)
+    yield from _differs(run, session[at[0]], apply([*FOUR[:3], AFTER]), "F131", when)
 
 
 @check("writes-the-snapshot")
 def stops_after_a_failure(run: Run):
     """After a failed append or directory sync, every call fails.
 
-    The first error is kept, every later call returns it, and no segment is removed. The
-    same holds where the map has no memory for what was appended.
+    The first error is kept and returned, and the handle's `error` says it, whatever the
+    close does; nothing is written any more, and no segment removed. The same holds where
+    the map has no memory for what was appended. Memory is given back on every path.
     """
-    yield from together(_failures(run))
-    yield from _full_map(run)
-
-
-def _failures(run: Run):
-    eio = -errno.EIO
     cases = [
         ("a write failed in kv_log_append()", ("write", 1, "errno", errno.EIO), append(FOUR[1])),
         ("a sync failed in kv_log_append()", ("sync", 1, "errno", errno.EIO), append(FOUR[1])),
@@ -416,16 +562,35 @@ def _failures(run: Run):
         cases.append(("the directory's sync failed in kv_log_checkpoint()", fault, CHECKPOINT))
     for what, fault, call in cases:
         session, at = play(
-            run, OPEN, append(FOUR[0]), ("fault", *fault), call, ("clear",),
-            append(AFTER), CHECKPOINT, append(AFTER), CLOSE,
+            run, OPEN, append(FOUR[0]), ("fault", *fault), call, ("clear",), append(AFTER), CHECKPOINT,
+            append(AFTER), ("fault", "close", 1, "errno", errno.ENOSPC), CLOSE,
         )
         if not session[at[3]].faults:
             continue
-        for number in (at[3], *at[5:]):
-            yield from wrong_return(run, session[number], eio, "F105", f"after {what}")
+        found = _goes_on(run, session, [at[3], *at[5:8], at[9]], f"after {what}")
         if form.segment(1) not in left(session):
             message = f"after {what}, {form.segment(1)} was removed"
-            yield run.at_fault(Finding("F105", message), session[at[3]].faults[-1])
+            found.append(run.at_fault(Finding("F105", message), session[at[3]].faults[-1]))
+        yield from _folded(found)
+    yield from _full_map(run)
+    yield from _gives_memory_back(run)
+
+
+def _folded(found: list[Finding]):
+    """One of several of one cause: the first, with what came of it behind."""
+    yield from (replace(one, excerpt=tuple(more.message for more in found[1:])) for one in found[:1])
+
+
+def _goes_on(run: Run, session, numbers, when: str) -> list[Finding]:
+    """What does not return the first error (EIO), or does not keep it."""
+    found = []
+    for number in numbers:
+        found += wrong_return(run, session[number], -errno.EIO, "F105", when)
+    kept = session[numbers[0]]["error"]
+    if not found and kept != -errno.EIO:
+        message = f"the handle's error is {kept} {when}, and should be {errno_name(-errno.EIO)}"
+        found = [run.at_function(Finding("F105", message), session[numbers[0]].call)]
+    return found
 
 
 def _full_map(run: Run):
@@ -438,3 +603,29 @@ def _full_map(run: Run):
     if any(session[number]["ret"] < 0 for number in at[3:-2]):
         when = "after an append failed with ENOMEM"
         yield from wrong_return(run, session[at[-1]], -errno.ENOMEM, "F105", when)
+
+
+def _gives_memory_back(run: Run):
+    """The same calls again and again: behind each round as much is allocated as before."""
+    seg, log, eio = form.segment, form.log, errno.EIO
+    closed = {form.SNAPSHOT: form.snapshot(apply(FOUR), 2), seg(2): log(FOUR), seg(3): log(FOUR)}
+    for what, calls, files, name in (
+        ("opened and closed", (OPEN, CLOSE), {seg(1): log(FOUR)}, "kv_log_close"),
+        ("opened, with a snapshot and a closed segment, and closed", (OPEN, CLOSE), closed, "kv_log_open"),
+        ("refused", (OPEN,), closed | {seg(2): log(FOUR)[:-3]}, "kv_log_open"),
+        ("opened and closed, with a checkpoint", (OPEN, CHECKPOINT, CLOSE), closed, "kv_log_checkpoint"),
+        ("opened and closed, with an append that failed",
+         (OPEN, ("fault", "sync", 1, "errno", eio), append(FOUR[0]), ("clear",), CLOSE), closed, "kv_log_close"),
+    ):
+        script, heaps = Script(), []
+        for _ in range(4):  # the first ones fill the caches
+            for call in calls:
+                script.call(*call)
+            heaps.append(script.call("heap"))
+        session = run.drive(script, files=placed(files))
+        _, *used = [session[number]["used"] for number in heaps]
+        least = min(b - a for a, b in zip(used, used[1:]))
+        if least > 0:
+            message = f"each time that a log is {what}, {least} bytes stay allocated"
+            yield run.at_function(Finding("F113", message), name)
+            return

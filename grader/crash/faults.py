@@ -8,6 +8,8 @@ way in which it may fail: the calls around it in the script are the same.
 from __future__ import annotations
 
 import errno
+import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +19,7 @@ from ..run import Run, Script, Session
 from ..trace.ops import Mark
 from .explore import PROFILES as EVERY_PROFILE
 from .explore import Server
-from .scenario import Scenario, Subject
+from .scenario import OUR_OWN, Scenario, Subject
 from .survive import Traced, survive, trace
 
 PROFILES = EVERY_PROFILE[-1:]  # the one that holds all the others
@@ -103,11 +105,17 @@ def failing(first: Scenario, then: tuple[tuple, ...], at: list[Site]) -> list[Sc
         replace(
             first, name=f"call {site.number}, {site.call}(), {_said(way)}",
             group="each call failing in turn",
-            calls=(("begin",), ("fds",), site.fault(way), *first.calls, ("clear",), ("fds",), ("end",),
-                   *(() if site.loses(way) else then)),
+            calls=(("begin",), ("fds",), site.fault(way), *_counted(first.calls), ("clear",), ("fds",),
+                   ("end",), *(() if site.loses(way) else then)),
         )
         for site in at for way in site.ways
     ]
+
+
+def _counted(calls: tuple[tuple, ...]) -> tuple[tuple, ...]:
+    """What is open before the last of them is counted too, to see what that closes."""
+    *others, last = calls
+    return calls if last[0] in OUR_OWN else (*others, ("fds",), last)
 
 
 def _said(way: str) -> str:
@@ -133,17 +141,23 @@ def survive_failing(
         scenarios += failing(session, then, found)
         run.tried.append(plan(found))
     traced = trace(run, scenarios)
-    yield from islice((found for one in traced for found in _leaks(run, one)), 1)
+    yield from islice((found for one in traced for found in _leaks(run, subject, one)), 1)
     yield from islice((found for one in traced for found in _goes_on(run, subject, one)), 1)
     yield from survive(run, server, subject, traced, PROFILES)
 
 
-def _leaks(run: Run, traced: Traced) -> Iterator[Finding]:
+def _leaks(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:
     """More descriptors are open at its end than before."""
-    before, after = ([reply["open"] for reply in traced.said("fds")] + [0, 0])[:2]
-    if after > before:
-        finding = Finding("F109", f"{traced.scenario.name}: a descriptor stays open")
-        yield run.at_function(finding, _that_met_it(traced))
+    counts = traced.said("fds")
+    if len(counts) < 2 or counts[-1]["open"] <= counts[0]["open"]:
+        return
+    more = Counter(counts[-1].all_bytes("path")) - Counter(counts[0].all_bytes("path"))
+    names = [os.path.relpath(path.decode(errors="replace"), traced.trace.cwd) for path in more]
+    finding = Finding("F109", f"{traced.scenario.name}: {' and '.join(sorted(names))} stays open")
+    # A handle that is open holds a descriptor: a close after which there are as many is at fault.
+    closed = any("skipped" not in dict(reply.words) for reply in traced.said(subject.closing))
+    is_closings = closed and len(counts) > 2 and counts[-1]["open"] == counts[1]["open"]
+    yield run.at_function(finding, subject.closing if is_closings else _that_met_it(traced))
 
 
 def _goes_on(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:

@@ -166,6 +166,7 @@ SUBJECT = Subject(
     recovering="wal_recover",
     poisoning="wal_append",
     reopening=("wal_open", "wal_recover"),
+    closing="wal_close",
     promising=("wal_append", "wal_open", "wal_recover", "wal_close"),
     promises=(
         Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),

@@ -92,6 +92,7 @@ class Subject:
     promising: tuple[str, ...]  # the functions whose return is a promise
     poisoning: str | None = None  # once it failed, nothing may return 0,
     reopening: tuple[str, ...] = ()  # but these, and what comes behind them
+    closing: str | None = None  # closes what an open handle holds
 
     def broken_promise(self, case: Case) -> tuple[Promise, str] | None:
         for promise in self.promises:

@@ -29,7 +29,7 @@ static void call_open(char **args)
     }
 }
 
-/* kv_log_append HANDLE TYPE KEY VALUE */
+/* kv_log_append HANDLE TYPE KEY VALUE: what it returned, and the handle's error. */
 static void call_append(char **args)
 {
     int handle = handle_of(args[0]);
@@ -37,7 +37,8 @@ static void call_append(char **args)
     if (skipped(handle))
         return;
     struct given_record given = given_record(args + 1);
-    reply(" ret=%d", kv_log_append(&logs[handle], &given.record));
+    int ret = kv_log_append(&logs[handle], &given.record);
+    reply(" ret=%d error=%d", ret, logs[handle].error);
     given_record_free(&given);
 }
 
@@ -49,7 +50,7 @@ static void call_checkpoint(char **args)
     if (skipped(handle))
         return;
     int ret = kv_log_checkpoint(&logs[handle]);
-    reply(" ret=%d segment=%llu", ret,
+    reply(" ret=%d error=%d segment=%llu", ret, logs[handle].error,
           (unsigned long long)logs[handle].segment);
 }
 

@@ -6,8 +6,8 @@
  * in the student's object files reaches __wrap_write() below. What libc calls by
  * itself (stdio) does not pass here; setrlimit(2) reaches that.
  *
- * Script calls, KIND being write, sync, read, list (of a directory: opendir and
- * readdir), truncate, open, create (an open that may make a file), close (of a
+ * Script calls, KIND being write, sync, read, list (of a directory: opendir,
+ * readdir and their kin), truncate, open, create (an open that may make a file), close (of a
  * descriptor open for writing), rename, unlink, lock, or any, which is all of
  * these but read, list and lock:
  *
@@ -373,8 +373,14 @@ WRAP_PLAIN(K_LOCK, lockf, (int fd, int how, off_t len), (fd, how, len))
     }
 
 WRAP_LIST(DIR, opendir, (const char *path), (path))
+WRAP_LIST(DIR, fdopendir, (int fd), (fd))
 WRAP_LIST(struct dirent, readdir, (DIR * dir), (dir))
 WRAP_LIST(struct dirent64, readdir64, (DIR * dir), (dir))
+WRAP_PLAIN(K_LIST, scandir,
+           (const char *path, struct dirent ***list,
+            int (*chosen)(const struct dirent *),
+            int (*order)(const struct dirent **, const struct dirent **)),
+           (path, list, chosen, order))
 
 int __real_close(int fd);
 int __wrap_close(int fd);

@@ -80,6 +80,14 @@ def test_the_reference_survives_all_states(check):
     assert result.status == "passed" and "bounded" not in result.detail, result
 
 
+def test_what_stays_open_is_named_and_so_is_the_close_that_left_it(tmp_path):
+    (finding,) = judged("not-closed-when-poisoned", FAULT).findings
+    assert finding.code == "F109" and "deep/kv/2.wal stays open" in finding.message
+    stage_mutant(next(m for m in mutants() if m.name == "w10-l05/not-closed-when-poisoned"), tmp_path)
+    line = (tmp_path / finding.file).read_text().splitlines()[finding.line - 1]
+    assert line.startswith("int kv_log_close(")
+
+
 CAUGHT = {
     "removed-before-the-snapshot": "D305", "no-directory-sync-after-the-rename": "D305",
     "directory-synced-after-the-removal": "D305", "snapshot-not-synced": "A305",
