@@ -169,10 +169,11 @@ def _finding(run: Run, replayed, violation) -> Finding:
         return run.at_function(finding, promising or "main")
     # A sync that is missing after a write belongs into the function that promises,
     # behind the call that it made: not into a helper that only writes. So does an order
-    # that is wrong.
+    # that is wrong. A write to a place where nothing may be written is wrong by itself.
     promising = [place for symbol, place in stack if symbol == violation.call_name]
-    ordered = isinstance(violation.culprit, Write) or violation.rule == "rests-on"
-    file, line = promising[-1] if promising and ordered else stack[0][1]
+    written = isinstance(violation.culprit, Write) and violation.rule != "append-only"
+    ordered = written or violation.rule == "rests-on"
+    file, line = promising[-1] if promising and ordered else run.own([at for _, at in stack])[0]
     path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
     return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
 
