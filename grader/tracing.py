@@ -21,11 +21,12 @@ from .trace import (
 )
 from .trace.ops import Mark, Write
 
-__all__ = ["Promise", "pinned", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
+__all__ = ["Promise", "pinned", "read_ends", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
            "student_stack", "trace"]
 
 STRING_MAX_BYTES = 1 << 20
 EXCERPT_LINES = 9
+_READS = r"\b(read|pread64|lseek)\(\d+<[^>]*/%s>.*?(\d+|SEEK_\w+)\) += (\d+)"
 _FORKS = re.compile(r"fork|clone|\+\+\+")
 # What should stand in front of the return.
 MISSING = {
@@ -143,6 +144,24 @@ def strace(log: Path, stacks: bool, pin=()) -> list[str]:
     words += ["-s", str(STRING_MAX_BYTES), "--seccomp-bpf", "--decode-pids=pidns"]
     words += ["-e", f"trace={TRACED}", "-o", str(log)]
     return words + (["-k"] if stacks else [])
+
+
+def read_ends(run: Run, script: Script, files, name: str) -> list[int]:
+    """Where in the file each read of it ended that was followed by one of another place;
+    if none was, where each read ended."""
+    with strace_log(run.sandbox) as log:
+        words = [*pinned(), "strace", "-f", "-y", "-s", "0", "--seccomp-bpf", "-o", str(log)]
+        words += ["-e", "trace=read,pread64,lseek"]
+        run.drive(script, files=files, variant="plain", outside=words)
+        calls = re.findall(_READS % re.escape(name), log.read_text(errors="replace"))
+    spans, at = [], 0
+    for call, offset, moved in calls:
+        begin = int(offset) if call == "pread64" else at
+        at = int(moved) if call == "lseek" else at + int(moved) if call == "read" else at
+        if call != "lseek" and moved != "0":
+            spans.append((begin, begin + int(moved)))
+    jumps = [end for (_, end), (begin, _) in zip(spans, spans[1:]) if begin != end]
+    return jumps or [end for _, end in spans]
 
 
 def _initial(folder: str, files) -> dict[str, int | None]:
