@@ -30,7 +30,7 @@ _RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])"
 _ACCESS = re.compile(
     r"^  (\w[^\n]*?) at 0x\w+ by (?:main )?thread[^\n]*?(\(mutexes[^\n]*)?:\n((?:    #[^\n]*\n)+)", re.M
 )
-_FAULT = re.compile(r"! (\d+) (\w+) (\w+) (-?\d+) @(0x[0-9a-f]+) fd=(-?\d+)")
+_FAULT = re.compile(r"! (\d+) (\w+) (\w+) (-?\d+) @(0x[0-9a-f]+(?:,0x[0-9a-f]+)*) fd=(-?\d+)")
 _STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
@@ -47,7 +47,7 @@ class Fault:
     call: str  # write, fsync, ...
     what: str  # short, zero, errno
     value: int
-    address: int
+    addresses: tuple[int, ...]  # what called it, the innermost first
     fd: int  # of a sync: for which descriptor
 
 
@@ -373,8 +373,20 @@ class Run:
 
     def at_fault(self, finding: Finding, fault: Fault) -> Finding:
         """Points at the call that met an injected fault."""
-        place = self.lines_of([fault.address - 1], "checked").get(fault.address - 1, (None, None))
-        return Finding(finding.code, finding.message, *place, finding.excerpt)
+        found = self.lines_of([address - 1 for address in fault.addresses], "checked")
+        places = [found[address - 1] for address in fault.addresses if address - 1 in found]
+        excerpt = finding.excerpt
+        if places and places[0] != self.own(places)[0]:
+            path = " < ".join(f"{file}:{line}" for file, line in places)
+            excerpt += (f"         {fault.call}() is called by {path}",)
+        place = self.own(places)[0] if places else (None, None)
+        return Finding(finding.code, finding.message, *place, excerpt)
+
+    def own(self, places: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those in files that this lesson has the student write, and not an earlier one;
+        all of them if there are none."""
+        files = set(self.lesson.files) - set(self.lesson.borrows)
+        return [place for place in places if place[0] in files] or places
 
 
 def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply]) -> tuple[str, str]:
@@ -395,8 +407,9 @@ def parse_replies(marks: bytes) -> dict[int, Reply]:
         words = line.split(" ")
         met = _FAULT.fullmatch(line)  # the last line of a program that was ended may be cut
         if met:
-            number, call, what, value, address, fd = met.groups()
-            fault = Fault(call, what, int(value), int(address, 16), int(fd))
+            number, call, what, value, at, fd = met.groups()
+            addresses = tuple(int(address, 16) for address in at.split(","))
+            fault = Fault(call, what, int(value), addresses, int(fd))
             faults.setdefault(int(number), []).append(fault)
         elif line.startswith("< ") and len(words) >= 3 and words[1].isdigit():
             pairs = tuple(tuple(word.split("=", 1)) for word in words[3:] if "=" in word)

@@ -21,11 +21,12 @@ from .trace import (
 )
 from .trace.ops import Mark, Write
 
-__all__ = ["Promise", "pinned", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
+__all__ = ["Promise", "pinned", "read_ends", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
            "student_stack", "trace"]
 
 STRING_MAX_BYTES = 1 << 20
 EXCERPT_LINES = 9
+_READS = r"\b(read|pread64|lseek)\(\d+<[^>]*/%s>.*?(\d+|SEEK_\w+)\) += (\d+)"
 _FORKS = re.compile(r"fork|clone|\+\+\+")
 # What should stand in front of the return.
 MISSING = {
@@ -145,6 +146,24 @@ def strace(log: Path, stacks: bool, pin=()) -> list[str]:
     return words + (["-k"] if stacks else [])
 
 
+def read_ends(run: Run, script: Script, files, name: str) -> list[int]:
+    """Where in the file each read of it ended that was followed by one of another place;
+    if none was, where each read ended."""
+    with strace_log(run.sandbox) as log:
+        words = [*pinned(), "strace", "-f", "-y", "-s", "0", "--seccomp-bpf", "-o", str(log)]
+        words += ["-e", "trace=read,pread64,lseek"]
+        run.drive(script, files=files, variant="plain", outside=words)
+        calls = re.findall(_READS % re.escape(name), log.read_text(errors="replace"))
+    spans, at = [], 0
+    for call, offset, moved in calls:
+        begin = int(offset) if call == "pread64" else at
+        at = int(moved) if call == "lseek" else at + int(moved) if call == "read" else at
+        if call != "lseek" and moved != "0":
+            spans.append((begin, begin + int(moved)))
+    jumps = [end for (_, end), (begin, _) in zip(spans, spans[1:]) if begin != end]
+    return jumps or [end for _, end in spans]
+
+
 def _initial(folder: str, files) -> dict[str, int | None]:
     """What stood in the run's directory: sizes, and None for directories."""
     found: dict[str, int | None] = {folder: None}
@@ -169,10 +188,11 @@ def _finding(run: Run, replayed, violation) -> Finding:
         return run.at_function(finding, promising or "main")
     # A sync that is missing after a write belongs into the function that promises,
     # behind the call that it made: not into a helper that only writes. So does an order
-    # that is wrong.
+    # that is wrong. A write to a place where nothing may be written is wrong by itself.
     promising = [place for symbol, place in stack if symbol == violation.call_name]
-    ordered = isinstance(violation.culprit, Write) or violation.rule == "rests-on"
-    file, line = promising[-1] if promising and ordered else stack[0][1]
+    written = isinstance(violation.culprit, Write) and violation.rule != "append-only"
+    ordered = written or violation.rule == "rests-on"
+    file, line = promising[-1] if promising and ordered else run.own([at for _, at in stack])[0]
     path = " < ".join(f"{symbol}() {place[0]}:{place[1]}" for symbol, place in stack)
     return Finding(finding.code, message, file, line, (*excerpt, f"         called by {path}"))
 

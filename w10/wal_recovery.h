@@ -41,13 +41,17 @@ struct wal_recovery {
 };
 
 /*
- * Replays the log at `path` into `kv`, made by the caller with kv_init(): every
- * record in order, from offset 0 to the end or the first bad one. A torn tail is
- * cut off, here and nowhere else. A log that is not there is an empty one and is
+ * Replays the log at `path` into `kv`: every record in order, from offset 0 to
+ * the end or the first bad one. The caller has made `kv` with kv_init(), and it
+ * may hold pairs, as those of an older log; they stay. A torn tail is cut off,
+ * here and nowhere else. A log that is not there (ENOENT) is an empty one and is
  * not created.
  *
  * The log may be larger than memory: it is read through one buffer of fixed
- * size, and only the map grows.
+ * size, and only the map grows: no other memory is kept, whatever is returned.
+ * The time it takes grows as the log does, also where the search passes
+ * megabytes that are no record: a buffer with room for one record only would be
+ * read again at every byte of them.
  *
  * Durable on 0: the log's bytes as they were replayed, its size, and its name.
  * A killed process may have left them in the page cache, where they can be read
@@ -55,8 +59,10 @@ struct wal_recovery {
  * run again; running it again changes nothing.
  *
  * Returns 0; -EBADMSG for a corrupt log, which stays as it is; -ENOMEM; or the
- * negative errno of the call that failed. *found_out is written for 0 and for
- * -EBADMSG; `kv` holds what was replayed so far whatever is returned.
+ * negative errno of the call that failed, a close of the log too. A read that is
+ * short goes on, and a read or fsync that meets EINTR is made again. *found_out
+ * is written for 0 and for -EBADMSG, and stays as it is otherwise; `kv` holds
+ * what was replayed so far whatever is returned.
  */
 int wal_recover(const char *path, struct kv *kv,
                 struct wal_recovery *found_out);

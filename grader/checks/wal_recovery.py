@@ -1,15 +1,19 @@
 """Checks of recovery: wal_recover, alone and followed by the writer."""
 
 import errno
+from dataclasses import replace
 
 from ..result import Finding
 from ..run import Failed, Run, Script
-from ..tracing import Promise, trace
+from ..tracing import Promise, read_ends, trace
 from . import check
 from .wal_format import DEL, FOUR, MAX_BYTES, SET, apply, encode, random_record, show
 
 LOG = "test.wal"
 EBADMSG = -errno.EBADMSG
+CALLS = 140  # of the least buffer that there can be, more than 16 MiB
+BEFORE = (b"before", b"kept")  # a pair that is in the map when recovery begins
+LONG = "/".join(["longer-than-a-name-can-be"] * 10)  # a directory's path, of 259 bytes
 
 
 def _log(records) -> bytes:
@@ -20,16 +24,17 @@ def _pairs(reply) -> dict[bytes, bytes]:
     return dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
 
 
-def _differs(run: Run, reply, records, cut: int, code: str, what: str):
-    """Yields a finding unless the reply says: these records, this much cut."""
+def _differs(run: Run, reply, records, cut: int, code: str, what: str, before=()):
+    """Yields a finding unless the reply says: these records, this much cut; in a map that
+    held `before`."""
     want = (0, len(records), len(_log(records)), cut)
     if reply["ret"] != 0:
         problem = f"it returned {reply['ret']} and should return 0"
     elif (reply["ret"], reply["records"], reply["valid"], reply["cut"]) != want:
         got = f"{reply['records']} records, {reply['valid']} bytes, {reply['cut']} cut"
         problem = f"it found {got}; there are {want[1]} records, {want[2]} bytes, {cut} to cut"
-    elif _pairs(reply) != apply(records):
-        problem = _map_differs(_pairs(reply), apply(records))
+    elif _pairs(reply) != dict(before) | apply(records):
+        problem = _map_differs(_pairs(reply), dict(before) | apply(records))
     else:
         return
     yield run.at_function(Finding(code, f"{what}: {problem}"), "wal_recover")
@@ -70,13 +75,13 @@ def replays_every_record(run: Run):
 
     A SET sets, a DEL deletes, the last one wins; keys and values of any bytes and any
     size; an empty log; many records, wherever a buffer may happen to end. Also a log that
-    ends exactly where a page or a buffer does.
+    ends exactly where a page or a buffer does. A pair that was in the map stays.
     """
     rng = run.rng("replay")
     again = [(SET, b"k", b"1"), (SET, b"k", b"22"), (DEL, b"k", b""), (SET, b"k", b"333")]
     few_keys = [(rng.choice((SET, SET, DEL)), b"key%d" % rng.randint(0, 9), b"") for _ in range(80)]
     few_keys = [(k, key, rng.randbytes(5) if k == SET else b"") for k, key, _ in few_keys]
-    large = [(SET, rng.randbytes(65_535), rng.randbytes(65_535)) for _ in range(3)]
+    large = [_largest(rng) for _ in range(3)]
     mixed = [random_record(rng, rng.choice((8, 40, 3000))) for _ in range(600)]
     yield from _recover_all(run, [
         (f"the log of {len(records)} records ({name})", _log(records), records)
@@ -86,11 +91,46 @@ def replays_every_record(run: Run):
             *((f"{size} bytes", _records_of(rng, size)) for size in (4096, 65_536, 1 << 20)),
         )
     ], "R101")
+    yield from _into_a_map(run)
+    for read in _read_ends(run):
+        cases = []
+        for end in (read - 1, read, read + 1):
+            what = f"the largest record, up to byte {end}, where a read ended at {read}"
+            records = [*_records_of(rng, end - MAX_BYTES), _largest(rng), FOUR[0]]
+            cases.append((what, _log(records), records))
+        yield from _recover_all(run, cases, "R101")
+
+
+def _into_a_map(run: Run):
+    """What the map held before: other segments of the log, in w10-l05."""
+    script = Script()
+    number = script.call("wal_recover", LOG, *BEFORE)
+    session = run.drive(script, files={LOG: _log(FOUR)})
+    what = "into a map with a pair in it"
+    yield from _differs(run, session[number], FOUR, 0, "R101", what, before=[BEFORE])
+
+
+def _read_ends(run: Run) -> list[int]:
+    """The first place, behind the largest record, at which the program's buffer ended
+    when it read a long log. Not found where it maps the log."""
+    if "read ends" not in run.memo:
+        script = Script()
+        script.call("wal_recover", LOG)
+        data = _log(_records_of(run.rng("read ends"), 3 << 20))
+        ends = read_ends(run, script, {LOG: data}, LOG)
+        fit = [end for end in ends if MAX_BYTES + 100 < end < len(data) - 1]
+        run.memo["read ends"] = fit[:1]
+    return run.memo["read ends"]
+
+
+def _largest(rng) -> tuple[int, bytes, bytes]:
+    return SET, rng.randbytes(65_535), rng.randbytes(65_535)
 
 
 def _records_of(rng, size: int):
     """Records that take so many bytes: a SET of a one-byte key takes 18 and its value."""
-    parts = [60_000] * (size // 60_000) + [size % 60_000]
+    whole, rest = divmod(size, 60_000)
+    parts = [60_000] * whole + [rest] if rest >= 18 else [60_000] * (whole - 1) + [59_900, 100 + rest]
     return [(SET, b"%d" % (i % 10), rng.randbytes(part - 18)) for i, part in enumerate(parts)]
 
 
@@ -136,8 +176,7 @@ def cuts_a_torn_tail(run: Run):
         cases.append((f"the last record zero from byte {n} on", _log(good) + zeroed, good))
         noise = last[:n] + rng.randbytes(len(last) - n)
         cases.append((f"the last record noise from byte {n} on", _log(good) + noise, good))
-    largest = encode(SET, rng.randbytes(65_535), rng.randbytes(65_535))
-    cases.append(("the largest record torn", _log(good) + largest[:-1], good))
+    cases.append(("the largest record torn", _log(good) + encode(*_largest(rng))[:-1], good))
     for size in (4096, 65_536):
         fits = _records_of(rng, size - 10)
         what = f"a record torn where the log has {size} bytes"
@@ -157,8 +196,8 @@ def reports_corruption_and_cuts_nothing(run: Run):
     for what, good, data in _corrupt_logs(run):
         name = f"{len(cases)}.wal"
         files[name] = data
-        cases.append((what, good, data, name, script.call("wal_recover", name)))
-    session = run.drive(script, files=files)
+        cases.append((what, good, data, name, script.call("wal_recover", name, *BEFORE)))
+    session = _drive_search(run, script, files=files)
     for what, good, data, name, number in cases:
         problem = _not_refused(session[number], good)
         if not problem and session.file(name) != data:
@@ -175,9 +214,21 @@ def _not_refused(reply, good) -> str:
     for name, want in (("valid", len(_log(good))), ("cut", 0)):
         if reply[name] != want:
             return f"{name}_bytes is {reply[name]} and should be {want}"
-    if not _pairs(reply):
+    if _pairs(reply) == dict([BEFORE]):
         return ""  # who looks through the whole log first has replayed nothing
-    return "" if _pairs(reply) == apply(good) else _map_differs(_pairs(reply), apply(good))
+    want = dict([BEFORE]) | apply(good)
+    return "" if _pairs(reply) == want else _map_differs(_pairs(reply), want)
+
+
+def _drive_search(run: Run, script: Script, **how):
+    """Drives what searches behind a bad record; who runs too long is told what it costs."""
+    try:
+        return run.drive(script, **how)
+    except Failed as failed:
+        raise Failed(*(
+            replace(f, message=f"{f.message}; a search that reads its buffer again at every byte does")
+            if f.code == "S101" else f for f in failed.findings
+        )) from None
 
 
 def _corrupt_logs(run: Run):
@@ -194,7 +245,10 @@ def _corrupt_logs(run: Run):
     yield "a byte missing from the second record", FOUR[:1], data[:30] + data[31:]
     yield "one stray byte, then the smallest record", FOUR, data + b"?" + smallest
     yield "a torn record, then the smallest one", FOUR, data + data[:20] + smallest
-    large = encode(SET, rng.randbytes(65_535), rng.randbytes(65_535))
+    large = encode(*_largest(rng))
+    for read in _read_ends(run):
+        what = f"zeros, then the largest record, up to byte {read + 1}, where a read ended at {read}"
+        yield what, [], bytes(read + 1 - MAX_BYTES) + large
     bad = bytearray(large)
     bad[100] ^= 1
     yield "a bit of the largest record flipped", FOUR, data + bytes(bad) + encode(*FOUR[0])
@@ -229,6 +283,24 @@ def can_be_run_again(run: Run):
         message = "wal_recover() leaves a descriptor open"
         yield run.at_function(Finding("F109", message), "wal_recover")
     yield from (f for f in _promised(run) if f.code in ("A101", "A102"))
+    yield from _gives_memory_back(run, bad)
+
+
+def _gives_memory_back(run: Run, bad: bytes):
+    """Whatever becomes of a call: so many of them that the buffers of all would not fit."""
+    script = Script()
+    script.call("limit", "data", 16 << 20)
+    refused = [script.call("wal_recover", "bad.wal") for _ in range(CALLS)]
+    script.call("fault", "read", "1+", "errno", errno.EIO)
+    failed = [script.call("wal_recover", LOG) for _ in range(CALLS)]
+    script.call("clear")
+    whole = [script.call("wal_recover", LOG) for _ in range(CALLS)]
+    session = run.drive(script, files={LOG: _log(FOUR), "bad.wal": bad}, variant="plain")
+    for what, numbers in (("refused logs", refused), ("failed reads", failed), ("whole logs", whole)):
+        if session[numbers[-1]]["ret"] == -errno.ENOMEM != session[numbers[0]]["ret"]:
+            message = f"{CALLS} {what}, and 16 MiB of memory: wal_recover() returned -ENOMEM at last"
+            yield run.at_function(Finding("R107", message), "wal_recover")
+            return
 
 
 @check("cuts-a-torn-tail")
@@ -289,13 +361,15 @@ def _long_tail(run: Run):
     script = Script()
     script.call("limit", "data", 16 << 20)
     number = script.call("wal_recover", LOG)
-    session = run.drive(script, files={LOG: _log(FOUR) + bytes(20 << 20)}, variant="plain")
+    files = {LOG: _log(FOUR) + bytes(20 << 20)}
+    reply = _drive_search(run, script, files=files, variant="plain", seconds=20)[number]
     what = "a log that ends in 20 MiB of zeros, and 16 MiB of memory"
-    yield from _differs(run, session[number], FOUR, 20 << 20, "R105", what)
+    code = "R102" if reply["ret"] == 0 else "R105"  # a wrong cut, or no memory for a right one
+    yield from _differs(run, reply, FOUR, 20 << 20, code, what)
     log = _log(FOUR) + bytes(20 << 20) + encode(*FOUR[0])
     script = Script()
-    number = script.call("wal_recover", LOG)
-    session = run.drive(script, files={LOG: log}, variant="plain")
+    number = script.call("wal_recover", LOG, *BEFORE)
+    session = _drive_search(run, script, files={LOG: log}, variant="plain", seconds=20)
     problem = _not_refused(session[number], FOUR)
     if problem:
         message = f"20 MiB of zeros, then a whole record: {problem}"
@@ -311,13 +385,14 @@ def reports_what_fails(run: Run):
     log that cannot be read, or whose map does not fit into memory, is not cut.
     """
     torn = _log(FOUR) + encode(*FOUR[1])[:-3]
-    eio, emfile, enospc = errno.EIO, errno.EMFILE, errno.ENOSPC
+    eio, emfile, enospc, estale = errno.EIO, errno.EMFILE, errno.ENOSPC, errno.ESTALE
     for fault, data, code, want in (
         (("open", 1, "errno", emfile), torn, "F108", -emfile),
-        (("read", 1, "errno", eio), torn, "F108", -eio),
+        (("read", 1, "errno", estale), torn, "F108", -estale),
         (("read", 2, "errno", eio), torn, "F108", -eio),
         (("read", 2, "errno", eio), _far(), "F108", -eio),
         (("truncate", 1, "errno", eio), torn, "F108", -eio),
+        (("close", "1+", "errno", eio), torn, "F108", -eio),
         (("sync", 1, "errno", eio), torn, "F104", -eio),
         (("sync", 2, "errno", eio), torn, "F104", -eio),
         (("sync", 1, "errno", enospc), torn, "F104", -enospc),
@@ -326,17 +401,43 @@ def reports_what_fails(run: Run):
     ):
         script = Script()
         script.call("fault", *fault)
+        script.call("fault", "any", "1+", "watch")
         number = script.call("wal_recover", LOG)
         session = run.drive(script, files={LOG: data})
         reply = session[number]
-        if not reply.faults:
+        if all(met.what == "watch" for met in reply.faults):
             continue
         found = list(_wrong_after(run, session, reply, data, code, want))
         if found:
             yield from found
             return
     yield from _a_directory(run)
+    yield from _locked_away(run)
     yield from _full_map(run)
+    yield from _no_room(run)
+
+
+def _locked_away(run: Run):
+    """A log in a directory that may not be searched may well be there."""
+    script = Script()
+    script.call("mode", "deep", 0)
+    number = script.call("wal_recover", "deep/test.wal")
+    script.call("mode", "deep", 0o755)
+    got = run.drive(script, files={"deep/test.wal": _log(FOUR)})[number]["ret"]
+    if got != -errno.EACCES:
+        message = f"a log in a directory without permissions: wal_recover() returned {got}, not -EACCES"
+        yield run.at_function(Finding("F108", f"{message} ({-errno.EACCES})"), "wal_recover")
+
+
+def _no_room(run: Run):
+    """No memory but what malloc(3) has left over."""
+    script = Script()
+    script.call("limit", "data", 4096)
+    number = script.call("wal_recover", LOG)
+    got = run.drive(script, files={LOG: _log(FOUR)}, variant="plain")[number]["ret"]
+    if got not in (0, -errno.ENOMEM):
+        message = f"no memory for a buffer: wal_recover() returned {got} and not -ENOMEM ({-errno.ENOMEM})"
+        yield run.at_function(Finding("F108", message), "wal_recover")
 
 
 def _a_directory(run: Run):
@@ -351,16 +452,26 @@ def _a_directory(run: Run):
 
 def _wrong_after(run: Run, session, reply, data: bytes, code: str, want: int):
     """The answer to a call that met a fault, and what it did to the log."""
-    met = reply.faults[0]
+    met = next(fault for fault in reply.faults if fault.what != "watch")
     what = f"{met.call}() met {_fault_name(met)}"
     if reply["ret"] != want:
+        again = _sync_again(reply.faults, met)
+        what += " and was called again," if again else ""
         message = f"{what} and wal_recover() returned {reply['ret']}, not {want}"
-        yield run.at_fault(Finding(code, message), met)
+        yield run.at_fault(Finding(code, message), again or met)
     elif want == 0:
         for bad in _differs(run, reply, FOUR, 24, code, what):
             yield run.at_fault(bad, met)
     elif met.call in ("read", "pread", "pread64") and session.file(LOG) != data:
         yield run.at_fault(Finding(code, f"{what} and wal_recover() changed the log"), met)
+
+
+def _sync_again(faults, met):
+    """The next sync of the descriptor whose sync failed, if it is not closed before."""
+    later = faults[faults.index(met) + 1:]
+    same = (fault for fault in later if fault.fd == met.fd and "sync" in met.call)
+    first = next((fault for fault in same if "sync" in fault.call or fault.call == "close"), None)
+    return first if first and first.call != "close" else None
 
 
 def _full_map(run: Run):
@@ -392,15 +503,15 @@ def _promised(run: Run):
         good, large = _log(FOUR), _log(_records_of(run.rng("promised"), 200_000))
         script, promises, sizes = Script(), {}, {}
         for name, whole, tail in (
-            ("deep/er/whole.wal", good, b""), (LOG, good, b"torn"), ("alone.wal", b"", b"torn"),
-            ("deep/large.wal", large, b""),
+            ("deep/er/whole.wal", good, b""), (LOG, good, b"torn"), ("deep/twin.wal", good, b""),
+            ("alone.wal", b"", b"torn"), ("deep/large.wal", large, b""), (f"{LONG}/test.wal", good, b""),
         ):
             script.call("put", name, whole + tail)
             promises[script.call("wal_recover", name)] = [Promise(name, "both")]
             sizes[name] = len(whole)
         _, run.memo["recoveries"] = trace(
-            run, script, files={"deep/x": b"", "deep/er/x": b""}, promises=promises,
-            append_only=sizes,
+            run, script, files={"deep/x": b"", "deep/er/x": b"", f"{LONG}/x": b""},
+            promises=promises, append_only=sizes,
         )
     return run.memo["recoveries"]
 

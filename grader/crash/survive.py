@@ -288,5 +288,6 @@ def _at_failure(run: Run, traced: Traced, point: int) -> tuple[str, int] | None:
     for op in traced.trace.ops:
         is_failure = isinstance(op, Mark) and op.text.startswith("! ") and " kill " not in op.text
         if is_failure and op.call.entered <= point:
-            return next((place for _, place in tracing.student_stack(run, op.call)), None)
+            places = [place for _, place in tracing.student_stack(run, op.call)]
+            return next(iter(run.own(places)), None)
     return None

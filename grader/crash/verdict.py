@@ -57,7 +57,7 @@ def at_lost_call(run: Run, ops_file: OpsFile, profile: str, tried: Tried, findin
         stack = student_stack(run, op.call)
         blamed = promising if missing else {"main"} & set(promising)
         places = [place for symbol, place in stack if symbol in blamed]
-        places += [place for _, place in stack]
+        places += run.own([place for _, place in stack])
         if places:
             return Finding(finding.code, finding.message, *places[0], finding.excerpt)
     return run.at_function(finding, last)
@@ -104,9 +104,14 @@ def _timeline(run: Run, replayed, fates: dict[int, str], point: int):
             yield from (f"{'':10} {text}" for text in _of_mark(op.text.split(), replayed, op))
         elif at in fates and at not in told:
             told.add(at)
-            stack = student_stack(run, op.call)
-            where = f"   {stack[0][1][0]}:{stack[0][1][1]}" if stack else ""
-            yield f"{fates[at]:10} {_short(readable(op, replayed.cwd))}{where}"
+            yield f"{fates[at]:10} {_short(readable(op, replayed.cwd))}{_where(run, op)}"
+
+
+def _where(run: Run, op) -> str:
+    """The student's call, and what called that where it is an earlier lesson's."""
+    places = [place for _, place in student_stack(run, op.call)]
+    shown = dict.fromkeys(places[:1] + run.own(places)[:1])
+    return "".join(f"{' < ' if i else '   '}{file}:{line}" for i, (file, line) in enumerate(shown))
 
 
 def _of_mark(words: list[str], replayed, op):

@@ -14,12 +14,14 @@
  *     > 1 wal_open
  *     < 1 wal_open ret=0 offset=0
  *     > 2 wal_append
- *     ! 2 write short 5 @0x1543
+ *     ! 2 write short 5 @0x1543,0x1a20
  *     < 2 wal_append ret=0 offset=21
  *
- * A line of `!` is a fault that was injected, with the address in the program of
- * the call that met it; what a fault brings another process to do stands below it. Bytes are written as x and hex digits. The driver knows
- * nothing of what is right: it says what happened, and the grader judges.
+ * A line of `!` is a fault that was injected, with the return addresses in the
+ * program of the call that met it and of those around it; what a fault brings
+ * another process to do stands below it. Bytes are written as x and hex digits.
+ * The driver knows nothing of what is right: it says what happened, and the
+ * grader judges.
  */
 #ifndef DRIVER_H
 #define DRIVER_H

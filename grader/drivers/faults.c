@@ -51,8 +51,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <unwind.h>
 
 extern const char __executable_start; /* ld(1): where the program is loaded */
+extern const char etext;              /* and where its code ends */
 
 enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
@@ -163,14 +165,45 @@ static void meanwhile(const struct fault *f)
     errno = err;
 }
 
+enum { CALLERS_MAX = 12, CALLER_TEXT_BYTES = 24 };
+
+struct callers {
+    uintptr_t from; /* what called us; 0 once it was met */
+    size_t len;
+    char text[CALLERS_MAX * CALLER_TEXT_BYTES];
+};
+
+/* Adds a return address, if it is the program's own. */
+static _Unwind_Reason_Code add_caller(struct _Unwind_Context *context,
+                                      void *callers)
+{
+    struct callers *c = callers;
+    uintptr_t at = _Unwind_GetIP(context);
+    uintptr_t start = (uintptr_t)&__executable_start;
+
+    if (at == c->from)
+        c->from = 0;
+    if (c->from != 0 || at < start || at >= (uintptr_t)&etext)
+        return _URC_NO_REASON;
+    c->len += (size_t)sprintf(c->text + c->len, "%s0x%lx", c->len ? "," : "",
+                              (unsigned long)(at - start));
+    return c->len + CALLER_TEXT_BYTES < sizeof(c->text) ? _URC_NO_REASON
+                                                        : _URC_END_OF_STACK;
+}
+
 static void say_met(const char *name, enum effect effect, long value, int fd,
                     const char *from)
 {
     long call = driver_call ? driver_call : driver_last_call;
 
-    driver_say("! %ld %s %s %ld @0x%lx fd=%d\n", call, name,
-               effect_names[effect], value,
-               (unsigned long)(from - &__executable_start), fd);
+    struct callers callers = { .from = (uintptr_t)from };
+
+    _Unwind_Backtrace(add_caller, &callers);
+    if (callers.len == 0) /* no way up from here, as without .eh_frame */
+        sprintf(callers.text, "0x%lx",
+                (unsigned long)(from - &__executable_start));
+    driver_say("! %ld %s %s %ld @%s fd=%d\n", call, name, effect_names[effect],
+               value, callers.text, fd);
 }
 
 /* Of the last fault: how many bytes, which errno. */

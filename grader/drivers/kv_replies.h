@@ -6,6 +6,7 @@
 #define KV_REPLIES_H
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "driver.h"
 #include "w10/kv.h"
@@ -18,7 +19,20 @@ static inline void reply_pair(void *arg, const struct kv_entry *entry)
     reply_bytes("v", entry->value, entry->value_len);
 }
 
-/* Recovers PATH: what was found, and every pair of the map. */
+static inline void put_pair(struct kv *kv, char **args)
+{
+    size_t key_len, value_len;
+    uint8_t *key = bytes_of(args[0], &key_len);
+    uint8_t *value = bytes_of(args[1], &value_len);
+
+    if (kv_set(kv, key, key_len, value, value_len) < 0)
+        driver_fail("out of memory");
+    free(value);
+    free(key);
+}
+
+/* Recovers PATH, into a map that holds KEY and VALUE if there are any: what was
+ * found, and every pair of the map. */
 static inline void
 reply_recovery(char **args,
                int (*recover)(const char *, struct kv *, struct wal_recovery *))
@@ -27,6 +41,8 @@ reply_recovery(char **args,
     struct kv kv;
 
     kv_init(&kv);
+    if (args[1])
+        put_pair(&kv, args + 1);
     int ret = recover(args[0], &kv, &found);
     reply(" ret=%d", ret);
     if (ret == 0 || ret == -EBADMSG)

@@ -5,7 +5,7 @@
 #include "driver.h"
 #include "kv_replies.h"
 
-/* wal_recover PATH */
+/* wal_recover PATH [KEY VALUE]: into a map that holds that pair already. */
 static void call_recover(char **args)
 {
     reply_recovery(args, wal_recover);

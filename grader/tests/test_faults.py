@@ -1,6 +1,7 @@
 """Calls that fail and processes that are killed: the driver's words, and the checks on them."""
 
 import errno
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from grader.crash import faults, log
 from grader.crash.survive import trace
 from grader.graph import LessonGraph
 from grader.mutants import mutants, stage_mutant
+from grader.result import Finding
 from grader.run import Run, Script
 from grader.trace import ops
 
@@ -97,14 +99,32 @@ def test_every_call_in_every_way_and_then_another_process(run):
     sites = [faults.Site(1, "open", True), faults.Site(2, "fsync", True)]
     scenarios = faults.failing(APPENDS, (("fds",),), sites)
     assert [s.name for s in scenarios] == [
-        "call 1, open(), fails with EIO", "call 1, open(), fails with EIO, as do all behind it",
+        "call 1, open(), fails with EACCES", "call 1, open(), fails with EIO, as do all behind it",
         "call 2, fsync(), fails with EINTR", "call 2, fsync(), fails with EIO",
-        "call 2, fsync(), fails with EIO, as do all behind it",
+        "call 2, fsync(), fails with ENOSPC", "call 2, fsync(), fails with EIO, as do all behind it",
     ]
     goes_on = [s.calls[-1] == ("fds",) for s in scenarios]
-    assert goes_on == [True, False, True, False, False]  # not where a sync lost something
-    assert scenarios[0].calls[2] == ("fault", "any", "1", "errno", errno.EIO)
-    assert faults.plan(sites) == "calls 1 open EIO EIO+; 2 fsync EINTR EIO EIO+"
+    assert goes_on == [True, False, True, False, False, False]  # not where a sync lost something
+    assert scenarios[0].calls[2] == ("fault", "any", "1", "errno", errno.EACCES)
+    assert faults.plan(sites) == "calls 1 open EACCES EIO+; 2 fsync EINTR EIO ENOSPC EIO+"
+
+
+def test_a_call_in_an_earlier_lessons_file_is_laid_at_the_door_of_this_one():
+    run = Run(find("w10-l03"), stage.stage_reference)
+    try:
+        theirs, ours = ("w10/wal_writer.c", 46), ("w10/wal_recovery.c", 142)
+        assert run.own([theirs, ours]) == [ours] and run.own([theirs]) == [theirs]
+        script = Script()
+        script.call("fault", "sync", 1, "errno", errno.EIO)
+        number = script.call("wal_recover", "a")
+        (met,) = run.drive(script, files={"a": b""})[number].faults
+        found = run.at_fault(Finding("F104", "a sync"), met)
+        lines = (run.sandbox.tree / "checked" / found.file).read_text().splitlines()
+        assert found.file == "w10/wal_recovery.c" and "wal_sync_fd(w->fd)" in lines[found.line - 1]
+        callers = rf"w10/wal_writer\.c:\d+ < {found.file}:{found.line} < {found.file}:\d+$"
+        assert re.search(callers, found.excerpt[-1])
+    finally:
+        run.close()
 
 
 CHECKS = {
@@ -119,6 +139,7 @@ CAUGHT = {
     "w10-l02/handle-not-poisoned-by-write": ("F105", "wal_append("),
     "w10-l02/descriptor-left-open": ("F109", "wal_open("),
     "w10-l02/odd-no-sync-after-a-short-write": ("D301", None),
+    "w10-l03/failed-sync-tried-again": ("D301", "wal_sync_fd("),
     "w10-l03/sync-result-ignored": ("D301", None),
     "w10-l03/truncate-result-ignored": ("R501", "wal_recover("),
     "w13-l02/file-sync-result-ignored": ("A302", None),
