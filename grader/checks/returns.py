@@ -1,9 +1,11 @@
 """What a call returned, held against what it should return."""
 
 import errno
+import os
+from collections import Counter
 
 from ..result import Finding
-from ..run import Reply, Run, Script
+from ..run import Reply, Run, Script, Session
 from ..tracing import trace
 
 SYNCS_MOST = 4  # in one call
@@ -17,6 +19,10 @@ def errno_name(error: int) -> str:
 
 def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
     """Yields a finding, at the fault that the call met if it met one."""
+    if ("skipped", "1") in reply.words:
+        message = f"{reply.call}() could not be called {when}: the handle had not been opened"
+        yield run.at_function(Finding(code, message), reply.call)
+        return
     got = reply["ret"]
     if got != want:
         message = f"{reply.call}() returned {errno_name(got)} {when}, and should return {errno_name(want)}"
@@ -25,6 +31,15 @@ def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
             yield run.at_fault(finding, reply.faults[-1])
         else:
             yield run.at_function(finding, reply.call)
+
+
+def still_open(run: Run, session: Session, before: Reply, after: Reply) -> list[str]:
+    """What two calls of `fds` tell of the descriptors that came and stayed: their paths,
+    from where the program ran."""
+    here = f"{run.sandbox.inside}/{session.folder.name}"
+    left = Counter(after.all_bytes("path")) - Counter(before.all_bytes("path"))
+    names = (path.decode(errors="replace") for path in left.elements())
+    return [os.path.relpath(name, here) if name.startswith("/") else name for name in names]
 
 
 def sync_tried_again(run: Run, before, call, code: str, number: int = 1):

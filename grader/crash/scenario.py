@@ -13,8 +13,8 @@ from ..run import Reply, Script
 from .explore import Tried, finding_of_end
 
 # Calls of the driver, of which nobody promises anything.
-OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "heap", "look",
-           "fault", "meanwhile", "clear", "stop", "resume", "again",
+OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "umask", "unlink", "stat", "limit", "fds",
+           "heap", "look", "fault", "meanwhile", "clear", "stop", "resume", "again",
            "together", "apart", "pause"}
 ON_DISK, AFTER = "on the disk", "after recovery"
 

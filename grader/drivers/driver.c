@@ -229,6 +229,19 @@ static void call_mode(char **args)
         driver_fail("cannot set the mode");
 }
 
+/* umask MODE, in decimal: as umask(2). */
+static void call_umask(char **args)
+{
+    umask((mode_t)number_of(args[0]));
+}
+
+/* unlink PATH: as unlink(2). */
+static void call_unlink(char **args)
+{
+    if (syscall(SYS_unlinkat, AT_FDCWD, args[0], 0) < 0)
+        driver_fail("cannot unlink it");
+}
+
 /* cd PATH: as chdir(2). */
 static void call_cd(char **args)
 {
@@ -307,7 +320,17 @@ static void call_limit(char **args)
         driver_fail("cannot set the limit");
 }
 
-/* fds: how many descriptors are open. */
+/* The path that a descriptor leads to, as the kernel tells it. */
+static void reply_path(int fd)
+{
+    char link[64], path[4096];
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    long len = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof(path));
+    reply_bytes("path", (uint8_t *)path, len < 0 ? 0 : (size_t)len);
+}
+
+/* fds: how many descriptors are open, and what each of them leads to. */
 static void call_fds(char **args)
 {
     struct pollfd fds[DRIVER_MARKS_FD];
@@ -316,11 +339,15 @@ static void call_fds(char **args)
     (void)args;
     for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
         fds[fd] = (struct pollfd){ .fd = fd };
-    /* One call, which no trace shows: it marks those that are not open. */
+    /* No trace shows these calls. This one marks those that are not open. */
     if (poll(fds, DRIVER_MARKS_FD, 0) < 0)
         driver_fail("cannot poll");
-    for (int fd = 0; fd < DRIVER_MARKS_FD; fd++)
-        open_fds += !(fds[fd].revents & POLLNVAL);
+    for (int fd = 0; fd < DRIVER_MARKS_FD; fd++) {
+        if (!(fds[fd].revents & POLLNVAL)) {
+            open_fds++;
+            reply_path(fd);
+        }
+    }
     reply(" open=%d", open_fds);
 }
 
@@ -362,6 +389,8 @@ static const struct call driver_calls[] = {
     { "make", call_make },
     { "cut", call_cut },
     { "mode", call_mode },
+    { "umask", call_umask },
+    { "unlink", call_unlink },
     { "cd", call_cd },
     { "begin", call_begin },
     { "end", call_end },
