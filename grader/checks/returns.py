@@ -8,6 +8,7 @@ from ..result import Finding
 from ..run import Reply, Run, Script, Session
 from ..tracing import trace
 
+LEFT_OPEN = "left open"  # in run.memo: descriptors that stay open where nothing fails
 SYNCS_MOST = 4  # in one call
 ROUNDS, WARM = 5, 2  # of the same calls; caches are filled in the first ones
 
@@ -38,8 +39,11 @@ def still_open(run: Run, session: Session, before: Reply, after: Reply) -> list[
     from where the program ran."""
     here = f"{run.sandbox.inside}/{session.folder.name}"
     left = Counter(after.all_bytes("path")) - Counter(before.all_bytes("path"))
-    names = (path.decode(errors="replace") for path in left.elements())
-    return [os.path.relpath(name, here) if name.startswith("/") else name for name in names]
+    found = []
+    for path in (path.decode(errors="replace") for path in left.elements()):
+        name = os.path.relpath(path, here) if path.startswith("/") else path
+        found.append(f"the directory {name}" if (session.folder / name).is_dir() else name)
+    return found
 
 
 def sync_tried_again(run: Run, before, call, code: str, number: int = 1):

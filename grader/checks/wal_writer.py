@@ -6,12 +6,12 @@ from ..result import Finding
 from ..run import HERE, Failed, Run, Script
 from ..tracing import Promise, trace
 from . import check
-from .returns import errno_name, interrupted_syncs, still_open, sync_tried_again, wrong_return
+from .returns import LEFT_OPEN, errno_name, interrupted_syncs, still_open, sync_tried_again, wrong_return
 from .wal_format import FOUR, SET, encode, random_record, show
 
 LOG, OTHER = "test.wal", "other.wal"
 FIRST, SECOND = FOUR[0], FOUR[1]
-LEFT_OPEN = "left open"  # in run.memo
+TOGETHER = 50_000  # microseconds in which two threads come to their writes
 MEMORY_ROUNDS = 6  # of which the first two may fill caches
 # Of a sync, beside EIO. There are programs that take the last three for "not needed here".
 FINAL = (errno.ENOSPC, errno.EDQUOT, errno.EINVAL, errno.EROFS, errno.ENOTSUP)
@@ -44,9 +44,9 @@ def holds_every_record_appended(run: Run):
     wal_close() closes it. Small records, random ones and the largest there is; the same
     one twice.
     """
-    equal = list(_appends_the_same_again(run))
-    if equal:
-        yield from equal
+    wrong = list(_appends_the_same_again(run))
+    if wrong:
+        yield from wrong
         return
     rng = run.rng("appended")
     records = FOUR + [random_record(rng) for _ in range(30)]
@@ -194,7 +194,12 @@ def never_overwrites(run: Run):
 
     That is what O_APPEND is for: the kernel itself moves each write to the end. Each
     handle's `offset` counts what it made durable itself, and not the other's records.
+    Nor do two handles share memory: two threads may each have one, on two logs.
     """
+    mixed = list(_threads_mix(run))
+    if mixed:
+        yield mixed[0]
+        return
     script = Script()
     script.call("wal_open", 0, LOG)
     first = script.call("wal_append", 0, *FIRST)
@@ -223,6 +228,28 @@ def never_overwrites(run: Run):
             )
             yield run.at_function(Finding("O106", message), "wal_append")
             return
+
+
+def _threads_mix(run: Run):
+    """Two threads, each with a handle of its own. Each write waits until both are on their
+    way, so that memory which they share holds one record for the two."""
+    records = {LOG: (SET, b"one", b"1" * 99), OTHER: (SET, b"two", b"2" * 99)}
+    script = Script()
+    for i, name in enumerate(records):
+        script.call("wal_open", i, name)
+    script.call("fault", "write", 1, "delay", TOGETHER)
+    script.call("together")
+    appended = [script.call("wal_append", i, *record, f"@{i}") for i, record in enumerate(records.values())]
+    script.call("apart")
+    script.call("clear")
+    for i, name in enumerate(records):
+        script.call("wal_close", i)
+    session = run.drive(script)
+    for number in appended:
+        yield from wrong_return(run, session[number], 0, "O107", "beside a thread with another log")
+    for name, record in records.items():
+        why = "after two threads appended to two logs at the same time"
+        yield from _log_differs(run, session, _bytes(record), "O103", why, name)
 
 
 @check("holds-every-record-appended")
@@ -594,7 +621,8 @@ def reports_a_failed_close(run: Run):
 def _memory_is_given_back(run: Run):
     """A handle may keep memory until it is closed, and a function for its next call."""
     append, refused = ("wal_append", 0, *FIRST), ("wal_append", 0, 3, b"k", b"")
-    rounds = ("wal_open", 0, LOG), append, append, refused, ("wal_close", 0), ("wal_open", 0, f"missing/{LOG}")
+    missing = ("wal_open", 0, f"missing/{LOG}")
+    rounds = ("wal_open", 0, LOG), append, append, refused, ("wal_close", 0), missing
     script, used = Script(), []
     for _ in range(MEMORY_ROUNDS):
         used.append([script.call("heap")] + [script.call(*c) and script.call("heap") for c in rounds])
@@ -687,7 +715,7 @@ def _names_that_were_there(run: Run):
     far = "/".join(["d" * 200, "e" * 200, LOG])
     script, opened, again = Script(), {}, set()
     for name, path, data in (
-        (LOG, LOG, b""), (OTHER, OTHER, _bytes(FIRST)), (LOG, LOG, b""), (far, f"{HERE}/{far}", b""),
+        (OTHER, OTHER, _bytes(FIRST)), (LOG, LOG, b""), (LOG, LOG, b""), (far, f"{HERE}/{far}", b""),
     ):
         if name in again:
             script.call("unlink", name)
