@@ -272,6 +272,7 @@ def reports_a_failed_open(run: Run):
     script.call("fault", "leave", 1, "errno", errno.EIO)
     left = script.call("wal_open", 1, LOG)
     script.call("clear")
+    script.call("wal_close", 1)  # for those who keep the directory open
     unopened = []
     for error in (errno.EMFILE, errno.EACCES, errno.EIO):
         script.call("fault", "open", 2, "errno", error)
