@@ -3,7 +3,7 @@
     lesson    the lesson's own commands, to the letter
     plain     the same objects, with -g, linked with the driver: for traces
     checked   the same with AddressSanitizer and UBSan: for behaviour
-    raced     the same with ThreadSanitizer, for lessons with threads
+    raced     the same with ThreadSanitizer, for the lesson whose handles threads share
     crash     the same objects, static, with the fork server of the crash lab; built
               only where a check asks for it. Where a library has no static form
               (Fedora and Arch ship no libcrypto.a), dynamic: a fork costs more then
@@ -75,7 +75,7 @@ def listed_commands(lesson: Lesson) -> list[str]:
 
 def variants(lesson: Lesson) -> tuple[str, ...]:
     """The builds that the checks of a lesson have in common."""
-    return ("lesson", "checked", "plain", *["raced"] * ("threads" in lesson.driver))
+    return ("lesson", "checked", "plain", *["raced"] * ("group" in lesson.driver))
 
 
 def program(inside: str, variant: str) -> list[str]:
@@ -173,7 +173,7 @@ def _driver_commands(lesson: Lesson, variant: str, linked: list[str]) -> list[li
     at = last.index("-o")
     # The objects come first: what the lesson's command ends with are libraries.
     result.append([
-        last[0], *linked, *flags, *objects, *[".driver/serve.o"] * crash,
+        last[0], *linked, *flags, "-pthread", *objects, *[".driver/serve.o"] * crash,
         *last[1:at], *last[at + 2 :], *wraps, "-o", "driver",
     ])
     return result

@@ -232,9 +232,9 @@ class Run:
 
     # Driving the student's functions.
 
-    def folder(self, files: dict[str, bytes] | None = None) -> Path:
+    def folder(self, files: dict[str, bytes | int] | None = None) -> Path:
         """A fresh directory for one run, with these files in it; a name that ends with
-        a slash is a directory's."""
+        a slash is a directory's. A number is a file of so many bytes, none of them written."""
         self._count += 1
         path = self.sandbox.tree / f"run-{self._count}"
         path.mkdir()
@@ -242,6 +242,9 @@ class Run:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             if name.endswith("/"):
                 (path / name).mkdir(exist_ok=True)
+            elif isinstance(data, int):
+                (path / name).touch()
+                os.truncate(path / name, data)
             else:
                 (path / name).write_bytes(data)
         self.sandbox.hand_over_folder(path)

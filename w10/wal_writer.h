@@ -53,17 +53,21 @@ struct wal_writer {
 };
 
 /*
- * Opens the log at `path`, makes an empty one (mode 0644) if there is none, and
- * sets `offset` to its size in bytes. The file is open with O_WRONLY, O_CREAT
- * and O_APPEND: the kernel moves every write to the end of the file, so two
+ * Opens the log at `path`, makes an empty one (mode 0644, less what the umask
+ * takes away) if there is none, and sets `offset` to its size in bytes. A log
+ * that is there keeps its mode. The file is open with O_WRONLY, O_CREAT and
+ * O_APPEND: the kernel moves every write to the end of the file, so two
  * handles on one log cannot overwrite each other's records (open(2)). They can
  * still mix them, since a record may take several writes: one at a time appends.
  *
  * Durable on return: the name `path` in its directory, also where the file was
- * there before. Whoever made it may have been killed before syncing it.
+ * there before. Whoever made it may have been killed before syncing it. `path`
+ * may be a symbolic link to a log, but not to a file that is not there yet:
+ * its name would be made in a directory that nobody syncs.
  *
- * Returns 0, or the negative errno of open(2), lseek(2) or fsync(2); then
- * nothing stays open and the handle must not be used.
+ * Returns 0, or the negative errno of open(2) or lseek(2), or what
+ * wal_sync_dir() returned; then nothing stays open and the handle must not be
+ * used.
  */
 int wal_open(struct wal_writer *writer, const char *path);
 
@@ -75,7 +79,7 @@ int wal_open(struct wal_writer *writer, const char *path);
  * a byte: each costs a trip to the device.
  *
  * Returns 0; the error of wal_record_encode() for a record that has no encoding
- * (nothing is written, the handle stays good); or the negative errno of the
+ * (nothing is written, a good handle stays good); or the negative errno of the
  * write or sync that failed, which poisons the handle and leaves `offset` as it
  * was. What stands in the file behind `offset` is then for recovery to judge:
  * this function never cuts or repairs.
@@ -83,8 +87,9 @@ int wal_open(struct wal_writer *writer, const char *path);
 int wal_append(struct wal_writer *writer, const struct wal_record *record);
 
 /*
- * Syncs once more, closes the file and sets `fd` to -1. The file is closed on
- * every return, and close(2) is never tried twice.
+ * Syncs once more, closes the file and sets `fd` to -1. A handle through which
+ * nothing was appended has nothing to sync. The file is closed on every return,
+ * and close(2) is never tried twice.
  *
  * Durable on 0: everything that was appended.
  *

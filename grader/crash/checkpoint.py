@@ -180,7 +180,6 @@ SUBJECT = Subject(
     recovering="kv_log_open",
     poisoning="kv_log_append",
     reopening=("kv_log_open",),
-    closing="kv_log_close",
     promising=("kv_log_open", "kv_log_append", "kv_log_checkpoint", "kv_log_close"),
     promises=(
         Promise(ON_DISK, "A305", "what is called snapshot is whole", _whole_if_named),

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from ..checks.returns import LEFT_OPEN
 from ..result import Finding
 from ..run import Run, Script, Session
-from ..trace.ops import Mark
 from .explore import PROFILES as EVERY_PROFILE
 from .explore import Server
-from .scenario import OUR_OWN, Scenario, Subject
+from .scenario import Scenario, Subject
 from .survive import Traced, survive, trace
 
 PROFILES = EVERY_PROFILE[-1:]  # the one that holds all the others
@@ -105,17 +105,19 @@ def failing(first: Scenario, then: tuple[tuple, ...], at: list[Site]) -> list[Sc
         replace(
             first, name=f"call {site.number}, {site.call}(), {_said(way)}",
             group="each call failing in turn",
-            calls=(("begin",), ("fds",), site.fault(way), *_counted(first.calls), ("clear",), ("fds",),
-                   ("end",), *(() if site.loses(way) else then)),
+            calls=(("begin",), ("fds",), site.fault(way), *_counted(first.calls), ("clear",), ("end",),
+                   *(() if site.loses(way) else then)),
         )
         for site in at for way in site.ways
     ]
 
 
-def _counted(calls: tuple[tuple, ...]) -> tuple[tuple, ...]:
-    """What is open before the last of them is counted too, to see what that closes."""
-    *others, last = calls
-    return calls if last[0] in OUR_OWN else (*others, ("fds",), last)
+def _counted(calls: tuple[tuple, ...]) -> Iterator[tuple]:
+    """With the open descriptors counted behind each call, and behind what makes it again."""
+    for call, behind in zip(calls, (*calls[1:], None)):
+        yield call
+        if behind != ("again",):
+            yield ("fds",)
 
 
 def _said(way: str) -> str:
@@ -141,23 +143,36 @@ def survive_failing(
         scenarios += failing(session, then, found)
         run.tried.append(plan(found))
     traced = trace(run, scenarios)
-    yield from islice((found for one in traced for found in _leaks(run, subject, one)), 1)
+    yield from islice((found for one in traced for found in _leaks(run, one)), 1)
     yield from islice((found for one in traced for found in _goes_on(run, subject, one)), 1)
     yield from survive(run, server, subject, traced, PROFILES)
 
 
-def _leaks(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:
+def _leaks(run: Run, traced: Traced) -> Iterator[Finding]:
     """More descriptors are open at its end than before."""
     counts = traced.said("fds")
-    if len(counts) < 2 or counts[-1]["open"] <= counts[0]["open"]:
-        return
+    if run.memo.get(LEFT_OPEN) or not counts or counts[-1]["open"] <= counts[0]["open"]:
+        return  # what stays open where nothing fails is reported there
     more = Counter(counts[-1].all_bytes("path")) - Counter(counts[0].all_bytes("path"))
     names = [os.path.relpath(path.decode(errors="replace"), traced.trace.cwd) for path in more]
-    finding = Finding("F109", f"{traced.scenario.name}: {' and '.join(sorted(names))} stays open")
-    # A handle that is open holds a descriptor: a close after which there are as many is at fault.
-    closed = any("skipped" not in dict(reply.words) for reply in traced.said(subject.closing))
-    is_closings = closed and len(counts) > 2 and counts[-1]["open"] == counts[1]["open"]
-    yield run.at_function(finding, subject.closing if is_closings else _that_met_it(traced))
+    name, said = _that_left_it(traced), " and ".join(sorted(names)) or "a descriptor"
+    message = f"{traced.scenario.name}: behind {name}() {said} stays open"
+    yield run.at_function(Finding("F109", message), name)
+
+
+def _that_left_it(traced: Traced) -> str:
+    """The first call that opened more than it closed, unless it was to open something;
+    where there is none, the last, which should have closed that."""
+    name, ok, before = "main", True, None
+    for number, (_, reply) in sorted(traced.replies.items()):
+        if number in traced.begun:
+            name, ok = reply.call, reply["ret"] >= 0
+        elif reply.call == "fds":
+            grown = before is not None and reply["open"] > before
+            if grown and not (ok and name.endswith("_open")):
+                return name
+            before = reply["open"]
+    return name
 
 
 def _goes_on(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:
@@ -172,10 +187,3 @@ def _goes_on(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:
             yield run.at_function(Finding("F105", message), name)
         elif name == subject.poisoning and done.reply and not done.ok:
             failed = True
-
-
-def _that_met_it(traced: Traced) -> str:
-    """The function in which the call failed."""
-    met = (int(op.text.split()[1]) for op in traced.trace.ops
-           if isinstance(op, Mark) and op.text.startswith("! "))
-    return next((traced.begun[number][1][0] for number in met if number in traced.begun), "main")

@@ -123,7 +123,6 @@ SUBJECT = Subject(
     recovering="wal_batch_recover",
     poisoning="wal_group_commit",
     reopening=("wal_group_open", "wal_batch_recover"),
-    closing="wal_group_close",
     promising=("wal_group_commit", "wal_group_open", "wal_group_close"),
     promises=(
         Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),

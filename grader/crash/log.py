@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from itertools import combinations
 
-from ..checks.wal_format import SET, apply, encode
+from ..checks.wal_format import DEL, SET, apply, encode
 from ..run import Reply, Script
 from .scenario import AFTER, ON_DISK, Case, Done, Promise, Scenario, Subject
 
@@ -51,22 +51,22 @@ def attempted(case: Case) -> tuple[tuple, ...]:
 def promised(case: Case) -> list[tuple]:
     """What wal_append() acknowledged, and what wal_recover() had replayed."""
     tried: list[tuple] = []
-    kept: list[tuple] = []
+    kept: list[int] = []  # their places in `tried`: two records may be equal
     for done in case.of("wal_append", "wal_recover"):
         if done.call[0] == "wal_append":
+            kept += [len(tried)] * done.ok
             tried.append(done.call[2:])
-            kept += [done.call[2:]] * done.ok
         elif done.ok:
             kept = _replayed(tried, kept, done.reply)
-    return kept
+    return [tried[i] for i in kept]
 
 
-def _replayed(tried: list[tuple], kept: list[tuple], reply: Reply) -> list[tuple]:
+def _replayed(tried: list[tuple], kept: list[int], reply: Reply) -> list[int]:
     """Which of the records tried it found, those that were kept among them."""
-    others = [record for record in tried if record not in kept]
+    others = [i for i in range(len(tried)) if i not in kept]
     for more in combinations(others, max(0, reply["records"] - len(kept))):
-        found = [record for record in tried if record in kept or record in more]
-        if apply(found) == reply.pairs:
+        found = sorted((*kept, *more))
+        if apply([tried[i] for i in found]) == reply.pairs:
             return found
     return kept
 
@@ -94,6 +94,11 @@ def _count(records) -> str:
     return "1 record was" if len(records) == 1 else f"{len(records)} records were"
 
 
+def _named(record: tuple) -> str:
+    kind = {SET: "SET", DEL: "DEL"}.get(record[0], record[0])
+    return f"{kind} {record[1].decode(errors='replace')}"
+
+
 def _is_there(case: Case) -> str | None:
     named = any(done.ok for done in case.of("wal_open", "wal_append"))
     if named and LOG not in case.tried.files:
@@ -106,7 +111,9 @@ def _holds_what_was_promised(case: Case) -> str | None:
     whole = whole_records(case.tried.files.get(LOG, b""), attempted(case))
     if follows(want, whole):
         return None
-    return f"{_count(want)} acknowledged, and {len(whole)} whole on the disk"
+    rest = iter(whole)
+    missing = next(record for record in want if record not in rest)
+    return f"{_count(want)} acknowledged, and {len(whole)} whole on the disk, without {_named(missing)}"
 
 
 def _recovers(case: Case) -> str | None:
@@ -166,7 +173,6 @@ SUBJECT = Subject(
     recovering="wal_recover",
     poisoning="wal_append",
     reopening=("wal_open", "wal_recover"),
-    closing="wal_close",
     promising=("wal_append", "wal_open", "wal_recover", "wal_close"),
     promises=(
         Promise(ON_DISK, "D301", "a log that was opened keeps its name", _is_there),

@@ -13,9 +13,9 @@ from ..run import Reply, Script
 from .explore import Tried, finding_of_end
 
 # Calls of the driver, of which nobody promises anything.
-OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "heap", "look",
-           "fault", "meanwhile", "clear", "stop", "resume", "again",
-           "together", "apart", "pause", "late"}
+OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "flip", "age", "hold", "mode", "umask", "unlink",
+           "stat", "limit", "fds", "heap", "look", "fault", "meanwhile", "clear", "stop", "resume",
+           "again", "together", "apart", "pause", "late"}
 ANSWERING = {"anchor_recover", "cas_load"}  # a count, a verdict; all others 0 or an error
 ON_DISK, AFTER = "on the disk", "after recovery"
 
@@ -92,7 +92,6 @@ class Subject:
     promising: tuple[str, ...]  # the functions whose return is a promise
     poisoning: str | None = None  # once it failed, nothing may return 0,
     reopening: tuple[str, ...] = ()  # but these, and what comes behind them
-    closing: str | None = None  # closes what an open handle holds
 
     def broken_promise(self, case: Case) -> tuple[Promise, str] | None:
         for promise in self.promises:

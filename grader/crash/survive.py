@@ -186,7 +186,7 @@ def trace(run: Run, scenarios: list[Scenario], stacks: bool = False) -> list[Tra
     for i, scenario in enumerate(scenarios):
         start = script.call("cd", f"@here/{i}")
         calls = {}
-        for call in scenario.calls:
+        for call in _in_processes(scenario.calls):
             before = calls.get(len(script.lines))
             calls[script.call(*call)] = before if call[0] == "again" else call
         numbers.append((start, calls))
@@ -199,6 +199,22 @@ def trace(run: Run, scenarios: list[Scenario], stacks: bool = False) -> list[Tra
         _traced(scenario, Trace(part, replayed.processes, replayed.names, f"{here}/{i}"), calls)
         for i, (scenario, part, (_, calls)) in enumerate(zip(scenarios, parts, numbers))
     ]
+
+
+def _in_processes(calls: tuple[tuple, ...]) -> Iterator[tuple]:
+    """What no `begin` and `end` enclose is a process too: a variable of the student's must
+    not outlive its scenario, or pass from a process that is killed to the next."""
+    enclosed = opened = False
+    for call in calls:
+        if call[0] == "begin" and opened:
+            yield ("end",)
+        elif call[0] != "begin" and not enclosed and not opened:
+            yield ("begin",)
+        opened = call[0] not in ("begin", "end") and not enclosed
+        enclosed = call[0] != "end" and (enclosed or call[0] == "begin")
+        yield call
+    if opened:
+        yield ("end",)
 
 
 def _parts(replayed: Trace, starts: list[int]) -> list[list]:

@@ -120,8 +120,8 @@ def _of_mark(words: list[str], replayed, op):
         yield f"-- the process is killed as it calls {words[2]}()"
     elif words[0] == "!" or words[2] not in OUR_OWN:
         yield readable(op, replayed.cwd)
-    elif words[:1] + words[2:] in ([">", "begin"], [">", "end"]):
-        yield "-- a process begins" if words[2] == "begin" else "-- it is gone, another begins"
+    elif words[:1] + words[2:] == [">", "begin"]:
+        yield "-- a process begins"
 
 
 def _short(text: str, most: int = 60) -> str:

@@ -229,6 +229,19 @@ static void call_mode(char **args)
         driver_fail("cannot set the mode");
 }
 
+/* umask MODE, in decimal: as umask(2). */
+static void call_umask(char **args)
+{
+    umask((mode_t)number_of(args[0]));
+}
+
+/* unlink PATH: as unlink(2). */
+static void call_unlink(char **args)
+{
+    if (syscall(SYS_unlinkat, AT_FDCWD, args[0], 0) < 0)
+        driver_fail("cannot unlink it");
+}
+
 /* cd PATH: as chdir(2). */
 static void call_cd(char **args)
 {
@@ -376,6 +389,8 @@ static const struct call driver_calls[] = {
     { "make", call_make },
     { "cut", call_cut },
     { "mode", call_mode },
+    { "umask", call_umask },
+    { "unlink", call_unlink },
     { "cd", call_cd },
     { "begin", call_begin },
     { "end", call_end },

@@ -7,9 +7,10 @@
  * itself (stdio) does not pass here; setrlimit(2) reaches that.
  *
  * Script calls, KIND being write, sync, read, list (of a directory: opendir,
- * readdir and their kin), truncate, open, create (an open that may make a file), close (of a
- * descriptor open for writing), rename, unlink, lock, or any, which is all of
- * these but read, list and lock:
+ * readdir and their kin), truncate, open, create (an open that may make a file),
+ * close (of a descriptor open for writing), leave (a close of one that is open for
+ * reading only), rename, unlink, lock, mkdir, or any, which is all of these but
+ * read, list, create, leave, lock and mkdir:
  *
  *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
  *                                they do arrive (strace's injection fakes this)
@@ -57,14 +58,14 @@ extern const char __executable_start; /* ld(1): where the program is loaded */
 extern const char etext;              /* and where its code ends */
 
 enum kind {
-    K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
-    K_UNLINK, K_LOCK, K_LIST, K_ANY, KINDS
+    K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_LEAVE,
+    K_RENAME, K_UNLINK, K_LOCK, K_LIST, K_ANY, KINDS
 };
 enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, DELAY, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
-    "write", "sync", "read", "truncate", "open", "create", "close", "rename",
-    "unlink", "lock", "list", "any",
+    "write", "sync", "read", "truncate", "open", "create", "close", "leave",
+    "rename", "unlink", "lock", "list", "any",
 };
 static const char *const effect_names[] = {
     "none", "short", "zero", "errno", "watch", "kill", "taken", "delay",
@@ -256,7 +257,7 @@ static enum effect meet(enum kind kind, const char *name, int fd,
                         const char *from)
 {
     int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE &&
-                 kind != K_LIST;
+                 kind != K_LEAVE && kind != K_LIST;
 
     delay(&delays[kind]);
     enum effect any = counts ? turn_of(&faults[K_ANY], name, fd, from) : NONE;
@@ -422,7 +423,8 @@ int __wrap_close(int fd)
 {
     int mode = fcntl(fd, F_GETFL);
     int wrote = mode >= 0 && (mode & O_ACCMODE) != O_RDONLY;
-    enum effect effect = wrote ? meet(K_CLOSE, "close", fd, CALLER) : NONE;
+    enum effect effect =
+        mode < 0 ? NONE : meet(wrote ? K_CLOSE : K_LEAVE, "close", fd, CALLER);
     int err = errno;
     int done = __real_close(fd);
 

@@ -63,10 +63,17 @@ static void call_close(char **args)
     reply(" ret=%d fd=%d", ret, writers[handle].fd);
 }
 
+/* wal_sync_dir PATH */
+static void call_sync_dir(char **args)
+{
+    reply(" ret=%d", wal_sync_dir(args[0]));
+}
+
 static const struct call calls[] = {
     { "wal_open", call_open },
     { "wal_append", call_append },
     { "wal_close", call_close },
+    { "wal_sync_dir", call_sync_dir },
     { NULL, NULL },
 };
 

@@ -6,14 +6,16 @@ import re
 import pytest
 
 from grader import stage
+from grader.checks.returns import still_open
 from grader.checks.wal_format import FOUR, encode
 from grader.course import find
 from grader.crash import faults, log
-from grader.crash.survive import trace
+from grader.crash.scenario import Case, Done
+from grader.crash.survive import _in_processes, trace
 from grader.graph import LessonGraph
 from grader.mutants import mutants, stage_mutant
 from grader.result import Finding
-from grader.run import Run, Script
+from grader.run import Reply, Run, Script
 from grader.trace import ops
 
 
@@ -38,6 +40,29 @@ def test_another_process_makes_the_calls_between_begin_and_end(run):
     open_log, close = ("wal_open", 0, "a"), ("wal_close", 0)
     session, (*_, closed) = drive(run, ("begin",), open_log, ("end",), close)
     assert ("skipped", "1") in session[closed].words  # it was opened elsewhere
+
+
+@pytest.mark.parametrize("calls, made", [
+    ("a b", "begin a b end"),
+    ("begin a end b", "begin a end begin b end"),
+    ("a begin b end begin c end d", "begin a end begin b end begin c end begin d end"),
+])
+def test_no_two_processes_of_a_scenario_share_variables(calls, made):
+    assert [call for call, in _in_processes(tuple((word,) for word in calls.split()))] == made.split()
+
+
+def test_two_equal_records_are_two(run):
+    acknowledged = log.earlier((FOUR[0], FOUR[0]), promised=True)
+    found = Reply(0, "wal_recover", (("ret", "0"), ("records", "2"), ("k", "x666f6f"), ("v", "x626172")), ())
+    once, twice = acknowledged[:1], (*acknowledged[:1], Done(log.append(FOUR[0]), None))
+    for done, records in ((acknowledged, 2), (once, 1), (twice, 1), ((*twice, Done(log.RECOVER, found)), 2)):
+        assert len(log.promised(Case(APPENDS, done, None))) == records
+
+
+def test_a_file_of_a_size_and_what_stays_open_are_said(run):
+    session, (before, opened, after) = drive(run, ("fds",), ("wal_open", 0, "a"), ("fds",), files={"a": 5 << 30})
+    assert session[opened]["offset"] == 5 << 30
+    assert still_open(run, session, session[before], session[after]) == ["a"]
 
 
 def test_a_killed_process_leaves_what_it_wrote_and_the_next_one_goes_on(run):
