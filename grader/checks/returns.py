@@ -72,23 +72,26 @@ def interrupted_syncs(run: Run, before, call, promises, files=None):
             return
 
 
-def leaks(run: Run, steps, files=None):
+def leaks(run: Run, steps, files=None, before=()):
     """Makes the same calls, round for round. F113 where one has more memory allocated
     behind it than before it, every time; what is kept once and used again is no leak.
 
-    `steps`  each when it is, the words of the call, and those of a fault or None
+    `before`  calls that come first, once, each a tuple of words
+    `steps`   each when it is, the words of the call, and those of a fault or None
     """
     script, made = Script(), []
+    for words in before:
+        script.call(*words)
     for _ in range(ROUNDS):
         for when, words, fault in steps:
-            before = script.call("heap")
+            start = script.call("heap")
             if fault:
                 script.call("fault", *fault)
             script.call(*words)
             script.call("clear")
-            made.append((before, script.call("heap")))
+            made.append((start, script.call("heap")))
     session = run.drive(script, files=files)
-    grown = [session[after]["used"] - session[before]["used"] for before, after in made]
+    grown = [session[after]["used"] - session[start]["used"] for start, after in made]
     for i, (when, words, _) in enumerate(steps):
         least = min(grown[i + WARM * len(steps) :: len(steps)])
         if least > 0:

@@ -14,7 +14,6 @@ from itertools import islice
 
 from ..result import Finding
 from ..run import Run, Script, Session
-from ..trace.ops import Mark
 from .explore import PROFILES as EVERY_PROFILE
 from .explore import Server
 from .scenario import Scenario, Subject
@@ -103,11 +102,19 @@ def failing(first: Scenario, then: tuple[tuple, ...], at: list[Site]) -> list[Sc
         replace(
             first, name=f"call {site.number}, {site.call}(), {_said(way)}",
             group="each call failing in turn",
-            calls=(("begin",), ("fds",), site.fault(way), *first.calls, ("clear",), ("fds",), ("end",),
+            calls=(("begin",), ("fds",), site.fault(way), *_counted(first.calls), ("clear",), ("end",),
                    *(() if site.loses(way) else then)),
         )
         for site in at for way in site.ways
     ]
+
+
+def _counted(calls: tuple[tuple, ...]) -> Iterator[tuple]:
+    """With the open descriptors counted behind each call, and behind what makes it again."""
+    for call, behind in zip(calls, (*calls[1:], None)):
+        yield call
+        if behind != ("again",):
+            yield ("fds",)
 
 
 def _said(way: str) -> str:
@@ -140,10 +147,26 @@ def survive_failing(
 
 def _leaks(run: Run, traced: Traced) -> Iterator[Finding]:
     """More descriptors are open at its end than before."""
-    before, after = ([reply["open"] for reply in traced.said("fds")] + [0, 0])[:2]
-    if after > before:
-        finding = Finding("F109", f"{traced.scenario.name}: a descriptor stays open")
-        yield run.at_function(finding, _that_met_it(traced))
+    counts = [reply["open"] for reply in traced.said("fds")]
+    if counts and counts[-1] > counts[0]:
+        name = _that_left_it(traced)
+        finding = Finding("F109", f"{traced.scenario.name}: behind {name}() a descriptor stays open")
+        yield run.at_function(finding, name)
+
+
+def _that_left_it(traced: Traced) -> str:
+    """The first call that opened more than it closed, unless it was to open something;
+    where there is none, the last, which should have closed that."""
+    name, ok, before = "main", True, None
+    for number, (_, reply) in sorted(traced.replies.items()):
+        if number in traced.begun:
+            name, ok = reply.call, reply["ret"] >= 0
+        elif reply.call == "fds":
+            grown = before is not None and reply["open"] > before
+            if grown and not (ok and name.endswith("_open")):
+                return name
+            before = reply["open"]
+    return name
 
 
 def _goes_on(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:
@@ -158,10 +181,3 @@ def _goes_on(run: Run, subject: Subject, traced: Traced) -> Iterator[Finding]:
             yield run.at_function(Finding("F105", message), name)
         elif name == subject.poisoning and done.reply and not done.ok:
             failed = True
-
-
-def _that_met_it(traced: Traced) -> str:
-    """The function in which the call failed."""
-    met = (int(op.text.split()[1]) for op in traced.trace.ops
-           if isinstance(op, Mark) and op.text.startswith("! "))
-    return next((traced.begun[number][1][0] for number in met if number in traced.begun), "main")

@@ -8,7 +8,7 @@
  *
  * Script calls, KIND being write, sync, read, truncate, open, create (an open that
  * may make a file), close (of a descriptor open for writing), rename, unlink,
- * lock, or any, which is all of these but read and lock:
+ * lock, mkdir, or any, which is all of these but read, lock and mkdir:
  *
  *     fault KIND N short BYTES   the Nth call from now moves at most BYTES bytes;
  *                                they do arrive (strace's injection fakes this)
@@ -54,13 +54,13 @@ extern const char __executable_start; /* ld(1): where the program is loaded */
 
 enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_RENAME,
-    K_UNLINK, K_LOCK, K_ANY, KINDS
+    K_UNLINK, K_LOCK, K_MKDIR, K_ANY, KINDS
 };
 enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, DELAY, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "create", "close", "rename",
-    "unlink", "lock", "any",
+    "unlink", "lock", "mkdir", "any",
 };
 static const char *const effect_names[] = {
     "none", "short", "zero", "errno", "watch", "kill", "taken", "delay",
@@ -220,7 +220,8 @@ static void delay(struct fault *f)
 static enum effect meet(enum kind kind, const char *name, int fd,
                         const char *from)
 {
-    int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE;
+    int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE &&
+                 kind != K_MKDIR;
 
     delay(&delays[kind]);
     enum effect any = counts ? turn_of(&faults[K_ANY], name, fd, from) : NONE;
@@ -355,6 +356,9 @@ WRAP_PLAIN(K_UNLINK, unlink, (const char *path), (path))
 WRAP_PLAIN(K_UNLINK, remove, (const char *path), (path))
 WRAP_PLAIN(K_UNLINK, unlinkat, (int dir, const char *path, int flags),
            (dir, path, flags))
+WRAP_PLAIN(K_MKDIR, mkdir, (const char *path, mode_t mode), (path, mode))
+WRAP_PLAIN(K_MKDIR, mkdirat, (int dir, const char *path, mode_t mode),
+           (dir, path, mode))
 WRAP_PLAIN(K_LOCK, flock, (int fd, int how), (fd, how))
 WRAP_PLAIN(K_LOCK, lockf, (int fd, int how, off_t len), (fd, how, len))
 
