@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -253,6 +254,15 @@ static void call_age(char **args)
         driver_fail("cannot set its times");
 }
 
+/* hold PATH: somebody else has it open and locked, from now on. */
+static void call_hold(char **args)
+{
+    long fd = syscall(SYS_openat, AT_FDCWD, args[0], O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || syscall(SYS_flock, fd, LOCK_EX | LOCK_NB) < 0)
+        driver_fail("cannot lock it");
+}
+
 /* mode PATH MODE, in decimal: as chmod(2). */
 static void call_mode(char **args)
 {
@@ -394,6 +404,7 @@ static const struct call driver_calls[] = {
     { "cut", call_cut },
     { "flip", call_flip },
     { "age", call_age },
+    { "hold", call_hold },
     { "mode", call_mode },
     { "cd", call_cd },
     { "begin", call_begin },
