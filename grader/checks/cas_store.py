@@ -339,7 +339,8 @@ def tells_what_is_no_file(run: Run):
     script.call("put", paths[3], b"unreadable")
     script.call("mode", paths[3], 0)
     for kind, path, target in (("dir", paths[0], ""), ("link", paths[1], "../right"),
-                               ("link", paths[2], "nowhere"), ("socket", paths[4], ""), ("fifo", paths[5], "")):
+                               ("link", paths[2], "nowhere"), ("socket", paths[4], ""),
+                               ("fifo", paths[5], "")):
         script.call("make", kind, path, target)
     calls = [_load(script, data) for data in objects]
     try:
