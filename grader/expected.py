@@ -13,6 +13,7 @@ import difflib
 import re
 from collections import Counter
 
+DOTS = "..."
 _LISTED = re.compile(r"[-dl][rwxsStT-]{9}[.+@]? ")
 
 
@@ -56,7 +57,7 @@ def _agree(wanted: list[str], got: list[str]) -> bool:
     """Whether the lines agree, a line of three dots standing for any lines."""
     here = {0}  # how many lines of `got` may be used up so far
     for line in wanted:
-        if line.strip() == "...":
+        if line.strip() == DOTS:
             here = set(range(min(here), len(got) + 1)) if here else here
         else:
             here = {i + 1 for i in here if i < len(got) and _matches(line, got[i])}
@@ -65,12 +66,29 @@ def _agree(wanted: list[str], got: list[str]) -> bool:
 
 def _marked(wanted: list[str], got: list[str]):
     """A diff in which a wanted line that matches counts as the same line."""
-    as_wanted = [next((w for w in wanted if _matches(w, line)), line) for line in got]
+    lines = [line for line in wanted if line.strip() != DOTS]
+    as_wanted = [next((w for w in lines if _matches(w, line)), line) for line in got]
     matcher = difflib.SequenceMatcher(None, wanted, as_wanted, autojunk=False)
     for group in matcher.get_grouped_opcodes(2):
+        marked = []
         for kind, w0, w1, g0, g1 in group:
             if kind == "equal":
-                yield from (f"GOOD     {line}" for line in got[g0:g1])
-                continue
-            yield from (f"MISSING  {line}" for line in wanted[w0:w1])
-            yield from (f"BAD      {line[:200]}" for line in got[g0:g1])
+                marked += [f"GOOD     {line}" for line in got[g0:g1]]
+            else:
+                marked += _differing(wanted[w0:w1], got[g0:g1])
+        if any(not line.startswith("GOOD") for line in marked):
+            yield from marked
+
+
+def _differing(wanted: list[str], got: list[str]):
+    """Three dots take the lines in the middle, all but one for each wanted line before
+    them and one for each behind them."""
+    before = next((i for i, line in enumerate(wanted) if line.strip() == DOTS), None)
+    if before is None:
+        yield from (f"MISSING  {line}" for line in wanted)
+        yield from (f"BAD      {line[:200]}" for line in got)
+        return
+    behind = max(before, len(got) - (len(wanted) - before - 1))
+    yield from _differing(wanted[:before], got[:before])
+    yield from (f"GOOD     {line[:200]}" for line in got[before:behind])
+    yield from _differing(wanted[before + 1 :], got[behind:])

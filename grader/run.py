@@ -81,6 +81,14 @@ class Reply:
         return [bytes.fromhex(value[1:]) for key, value in self.words if key == name]
 
 
+@dataclass(frozen=True)
+class Sparse:
+    """A file of `size` bytes: `data`, and a hole that takes no blocks."""
+
+    data: bytes
+    size: int
+
+
 class Script:
     """Calls for the driver to make; `call` returns the number of the call."""
 
@@ -232,9 +240,9 @@ class Run:
 
     # Driving the student's functions.
 
-    def folder(self, files: dict[str, bytes | int] | None = None) -> Path:
+    def folder(self, files: dict[str, bytes | Sparse] | None = None) -> Path:
         """A fresh directory for one run, with these files in it; a name that ends with
-        a slash is a directory's. A number is a file of so many bytes, none of them written."""
+        a slash is a directory's."""
         self._count += 1
         path = self.sandbox.tree / f"run-{self._count}"
         path.mkdir()
@@ -242,9 +250,9 @@ class Run:
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             if name.endswith("/"):
                 (path / name).mkdir(exist_ok=True)
-            elif isinstance(data, int):
-                (path / name).touch()
-                os.truncate(path / name, data)
+            elif isinstance(data, Sparse):
+                (path / name).write_bytes(data.data)
+                os.truncate(path / name, data.size)
             else:
                 (path / name).write_bytes(data)
         self.sandbox.hand_over_folder(path)

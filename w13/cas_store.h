@@ -35,7 +35,8 @@
  * directory, or an object that was already there) poisons the store: the
  * kernel may have dropped what it could not write, and the next sync may
  * succeed without it (Rebello et al., USENIX ATC'20). Every later call
- * returns that first error; only closing and opening again clears it.
+ * returns that first error, whatever its arguments; only closing and opening
+ * again clears it. No failure removes an object that was there.
  */
 #ifndef CAS_STORE_H
 #define CAS_STORE_H

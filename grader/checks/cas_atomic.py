@@ -1,6 +1,7 @@
 """Checks of how the store writes: in one step, beside other processes, on a bad day."""
 
 import errno
+from dataclasses import replace
 from itertools import islice
 
 from ..result import Finding
@@ -9,11 +10,12 @@ from ..trace.ops import Create
 from ..tracing import Promise, replayed_run, student_stack, trace
 from . import check
 from .cas_store import (
-    HELLO, STORE, name_of, new_objects, only, path_of, wrong_store,
+    HELLO, OBJECT_MAX_BYTES, OK, STORE, name_of, new_objects, only, path_of, wrong_store,
 )
 from .returns import errno_name, interrupted_syncs, sync_tried_again, wrong_return
 
 LARGE = b"large " * 800
+STORES = 60  # of whose temp names no two may be the same
 # Places in cas_store() at which another process may come in between.
 BETWEEN = ("create", "lock", "write", "sync", "close", "rename")
 
@@ -41,6 +43,7 @@ def _duplicates(run: Run):
         script.call("cas_store", 0, HELLO)
         again = script.call("cas_store", 0, HELLO)
         script.call("put", path_of(LARGE), LARGE)
+        script.call("age", path_of(LARGE))
         others = script.call("cas_store", 0, LARGE)
         script.call("cas_close", 0)
         promises = {again: [Promise(path_of(HELLO))], others: [Promise(path_of(LARGE))]}
@@ -130,18 +133,29 @@ def lets_two_store_the_same(run: Run):
 
 
 def _names_used_twice(run: Run):
-    """Two stores of one directory, as two threads of a process have them."""
+    """Processes that start within one second, and two stores of one directory, as two
+    threads of a process have them."""
     script = Script()
-    for call, *words in (("open", 0, STORE), ("open", 1, STORE), ("store", 0, b"a"),
-                         ("store", 1, b"b"), ("store", 0, b"c"), ("store", 1, b"d")):
-        script.call(f"cas_{call}", *words)
-    _, replayed = replayed_run(run, script, None, stacks=True)
-    made = [op for op in replayed.ops if isinstance(op, Create) and op.name.startswith(".tmp-")]
-    for i, op in enumerate(made):
-        if op.name in {earlier.name for earlier in made[:i]}:
+    for process in b"ABCD":
+        script.call("begin")
+        script.call("cas_open", 0, STORE)
+        script.call("cas_store", 0, bytes([process]))
+        script.call("end")
+    for handle in (0, 1):
+        script.call("cas_open", handle, STORE)
+    for i in range(STORES):
+        script.call("cas_store", i % 2, bytes([i]))
+    if _used_twice(run, script, stacks=False):
+        for op in _used_twice(run, script, stacks=True):
             message = f"{op.name} was the temp file of an earlier call, and is used again"
             place = next((place for _, place in student_stack(run, op.call)), (None, None))
             yield Finding("A107", message, *place)
+
+
+def _used_twice(run: Run, script: Script, stacks: bool) -> list[Create]:
+    _, replayed = replayed_run(run, script, None, stacks)
+    made = [op for op in replayed.ops if isinstance(op, Create) and op.name.startswith(".tmp-")]
+    return [op for i, op in enumerate(made) if op.name in {earlier.name for earlier in made[:i]}]
 
 
 @check("lets-two-store-the-same")
@@ -171,13 +185,14 @@ def takes_no_file_of_another(run: Run):
 def removes_what_a_crash_left(run: Run):
     """cas_open() removes what a crash left, and nothing else.
 
-    Leftovers are regular files whose names begin with .tmp-. Objects stay, and so does
-    what is no regular file. Two processes may clean up at the same time.
+    Leftovers are regular files whose names begin with .tmp-. Objects stay, and so do a
+    directory, a link, and a file that a live writer holds. Two processes may clean up at
+    the same time.
     """
+    yield from _what_is_no_leftover(run)
     dead = [f"{STORE}/.tmp-{name}" for name in ("dead", name_of(HELLO), "", "1", "2", "3")]
     stay = [path_of(HELLO), f"{STORE}/.tmpx", f"{STORE}/tmp-x", f"{STORE}/notes"]
     script = Script()
-    script.call("make", "dir", f"{STORE}/.tmp-dir")
     for place in ("unlink", "lock"):
         script.call("meanwhile", place, 1, "cas_open", 1, STORE)
     opened = script.call("cas_open", 0, STORE)
@@ -192,6 +207,35 @@ def removes_what_a_crash_left(run: Run):
         yield run.at_function(Finding("R306", f"cas_open() removed {gone[0]}"), "cas_open")
 
 
+def _what_is_no_leftover(run: Run):
+    """A directory and a link of such a name, and files that are locked among dead ones."""
+    cases = (("dir", "a directory is called .tmp-dir"), ("link", "a link is called .tmp-link"))
+    script = Script()
+    opened = []
+    for kind, when in cases:
+        script.call("make", kind, f"{kind}/.tmp-{kind}", "../notes")
+        opened.append((script.call("cas_open", 0, kind), kind, f".tmp-{kind}", when))
+    # By turns, and live ones at both ends: a directory may be listed in any order.
+    names = [f".tmp-{'dead' if i % 2 else 'live'}{i}" for i in range(13)]
+    live, dead = names[::2], names[1::2]
+    for name in live:
+        script.call("hold", f"{STORE}/{name}")
+    among = script.call("cas_open", 0, STORE)
+    opened += [(among, STORE, name, f"a live writer holds {name}") for name in live]
+    files = {f"{STORE}/{name}": b"" for name in names} | {"dir/": b"", "link/": b"", "notes": b""}
+    session = run.drive(script, files=files)
+    for number, store, name, when in opened:
+        yield from wrong_return(run, session[number], 0, "R306", f"where {when}")
+        if name not in session.names(store):
+            message = f"cas_open() removed {name}, though {when}"
+            yield run.at_function(Finding("R306", message), "cas_open")
+            return
+    left = [name for name in dead if name in session.names(STORE)]
+    if left:
+        message = f"{left[0]} is still there after cas_open(), where live writers hold others"
+        yield run.at_function(Finding("R306", message), "cas_open")
+
+
 @check("removes-what-a-crash-left", "lets-two-store-the-same")
 def leaves_a_live_writer_alone(run: Run):
     """A process that starts leaves the files of live writers alone.
@@ -201,6 +245,41 @@ def leaves_a_live_writer_alone(run: Run):
     """
     between = _between(run, "cas_open", "{other}", "{store}")
     yield from _first_trouble(run, "A109", between, "another process opened the store")
+    yield from _lock_taken(run)
+
+
+def _lock_taken(run: Run):
+    """A cleaner has the lock of the temp file: once, then every time."""
+    for times in ("1", "1+"):
+        script = Script()
+        script.call("cas_open", 0, STORE)
+        script.call("fault", "create", "1+", "watch")
+        script.call("fault", "lock", times, "errno", errno.EWOULDBLOCK)
+        stored = script.call("cas_store", 0, LARGE)
+        try:
+            session = run.drive(script, seconds=5)
+        except Failed as failed:
+            if failed.findings[0].code not in ("S101", "S102"):
+                raise
+            message = "cas_store() never returns when cleaners take every temp file that it makes"
+            yield run.at_function(Finding("A109", message), "cas_store")
+            return
+        yield from islice(_with_a_lock_taken(run, session, session[stored], times), 1)
+
+
+def _with_a_lock_taken(run: Run, session, reply, times: str):
+    taken = [i for i, fault in enumerate(reply.faults) if fault.what == "errno"]
+    if not taken:
+        return
+    lock, created = reply.faults[taken[-1]], reply.faults[taken[-1] + 1 :]
+    if reply["ret"] == 0 and not created:
+        message = f"a cleaner had the lock, {lock.call}() said so, and cas_store() went on with that file"
+        yield run.at_fault(Finding("A109", message), lock)
+    elif times == "1" and reply["ret"] != 0:
+        when = "where a cleaner had the lock of one temp file"
+        yield from wrong_return(run, replace(reply, faults=(lock,)), 0, "A109", when)
+    elif _temps(session, STORE):
+        yield run.at_fault(Finding("F121", f"{_temps(session, STORE)[0]} is still there"), lock)
 
 
 # Faults: the calls below fail, or do less than they were asked, for real.
@@ -288,7 +367,21 @@ def leaves_nothing_after_a_failure(run: Run):
     if session[after]["open"] > session[before]["open"]:
         message = "a cas_store() that fails leaves a descriptor open"
         yield run.at_function(Finding("F109", message), "cas_store")
+    yield from _not_removed_either(run)
     yield from _real_limit(run)
+
+
+def _not_removed_either(run: Run):
+    """The write fails, and so does removing what it left: the first error is the one."""
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("fault", "write", 1, "errno", errno.ENOSPC)
+    script.call("fault", "unlink", 1, "errno", errno.EACCES)
+    failed = script.call("cas_store", 0, LARGE)
+    reply = run.drive(script)[failed]
+    if len(reply.faults) == 2:
+        when = "though write() failed (ENOSPC), and then unlink() (EACCES)"
+        yield from wrong_return(run, reply, -errno.ENOSPC, "F103", when)
 
 
 def _after_failure(run: Run, session, store, failed, again, closed, error, code):
@@ -329,7 +422,7 @@ def _real_limit(run: Run):
         yield from wrong_store(run, session, good, HELLO, "F122", f"after a failure, {when}")
 
 
-SYNC_ERRORS = errno.EIO, errno.ENOSPC, errno.EDQUOT
+SYNC_ERRORS = errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINVAL
 
 
 def _syncs(run: Run) -> int:
@@ -359,6 +452,7 @@ def stops_after_a_failed_directory_sync(run: Run):
     # Any error of the last sync of a new object, and of any that a duplicate gets.
     cases = [("a new object", b"new", _syncs(run), error) for error in SYNC_ERRORS if _syncs(run)]
     cases += [("an object that was there", HELLO, "1+", error) for error in SYNC_ERRORS]
+    cases += [("an object that was there", HELLO, at, errno.EIO) for at in (1, 2)]
     for what, data, at, error in cases:
         script = Script()
         script.call("cas_open", 0, STORE)
@@ -368,12 +462,18 @@ def stops_after_a_failed_directory_sync(run: Run):
         script.call("clear")
         later = [
             script.call("cas_store", 0, HELLO), script.call("cas_store", 0, data),
-            script.call("cas_load", 0, name_of(HELLO).encode()), script.call("cas_close", 0),
+            script.call("cas_load", 0, name_of(HELLO).encode()),
+            script.call("cas_load", 0, b"no name"),
+            script.call("cas_store_zeros", 0, OBJECT_MAX_BYTES + 1), script.call("cas_close", 0),
         ]
         script.call("cas_open", 0, STORE)
+        kept = script.call("cas_load", 0, name_of(HELLO).encode())
         again = script.call("cas_store", 0, data)
         session = run.drive(script)
         found = list(_poisoned(run, session, failed, later, what, -error))
+        if not found and session[kept]["ret"] != OK:
+            message = f"the sync of {what} failed, and then one that had been stored before is gone"
+            found = [run.at_function(Finding("F123", message), "cas_store")]
         found = found or list(wrong_store(run, session, again, data, "F105", "after it was opened again"))
         if found:
             yield from found
@@ -392,9 +492,10 @@ def _poisoned(run: Run, session, failed, later, what: str, want: int):
     for number in later:
         got = session[number]["ret"]
         if got != want:
+            name = session[number].call.removesuffix("_zeros")
             message = (
-                f"the sync of {what} failed; a later {session[number].call}() returned "
+                f"the sync of {what} failed; a later {name}() returned "
                 f"{errno_name(got)} and not that first error, {errno_name(want)}"
             )
-            yield run.at_fault(Finding("F105", message), fault)
+            yield run.at_function(Finding("F105", message), name)
             return

@@ -3,7 +3,7 @@
 import errno
 
 from ..result import Finding
-from ..run import HERE, Failed, Run, Script
+from ..run import HERE, Failed, Run, Script, Sparse
 from ..tracing import Promise, trace
 from . import check
 from .returns import LEFT_OPEN, errno_name, interrupted_syncs, still_open, sync_tried_again, wrong_return
@@ -149,7 +149,7 @@ def _opens_what_is_there(run: Run):
     linked = script.call("wal_open", 1, "link.wal")
     script.call("wal_append", 1, *SECOND)
     script.call("wal_close", 1)
-    session = run.drive(script, files={OTHER: size, f"deep/{LOG}": _bytes(FIRST)})
+    session = run.drive(script, files={OTHER: Sparse(b"", size), f"deep/{LOG}": _bytes(FIRST)})
     for number, when in ((large, f"for a log of {size} bytes"), (linked, "for a symbolic link to a log")):
         yield from wrong_return(run, session[number], 0, "O104", when)
     if session[large]["ret"] == 0 and session[large]["offset"] != size:

@@ -19,10 +19,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -200,7 +202,7 @@ static void call_put(char **args)
     free(bytes);
 }
 
-/* make dir|fifo|link PATH [TARGET]: something that is no regular file. */
+/* make dir|fifo|socket|link PATH [TARGET]: something that is no regular file. */
 static void call_make(char **args)
 {
     long done;
@@ -209,6 +211,8 @@ static void call_make(char **args)
         done = syscall(SYS_mkdirat, AT_FDCWD, args[1], 0755);
     else if (strcmp(args[0], "fifo") == 0)
         done = syscall(SYS_mknodat, AT_FDCWD, args[1], S_IFIFO | 0644, 0);
+    else if (strcmp(args[0], "socket") == 0)
+        done = syscall(SYS_mknodat, AT_FDCWD, args[1], S_IFSOCK | 0644, 0);
     else
         done = syscall(SYS_symlinkat, args[2], AT_FDCWD, args[1]);
     if (done < 0)
@@ -220,6 +224,43 @@ static void call_cut(char **args)
 {
     if (syscall(SYS_truncate, args[0], number_of(args[1])) < 0)
         driver_fail("cannot cut it");
+}
+
+/* flip PATH OFFSET: one bit of that byte, as a bad disk does it: the file's length
+ * and times stay. */
+static void call_flip(char **args)
+{
+    long fd = syscall(SYS_openat, AT_FDCWD, args[0], O_RDWR);
+    long at = number_of(args[1]);
+    struct stat st;
+    uint8_t byte;
+
+    if (fd < 0 || fstat((int)fd, &st) < 0 ||
+        syscall(SYS_pread64, fd, &byte, 1, at) != 1)
+        driver_fail("cannot read the byte");
+    byte ^= 1;
+    if (syscall(SYS_pwrite64, fd, &byte, 1, at) != 1 ||
+        futimens((int)fd, (struct timespec[]){ st.st_atim, st.st_mtim }) < 0)
+        driver_fail("cannot flip the bit");
+    syscall(SYS_close, fd);
+}
+
+/* age PATH: it was last written a day ago. */
+static void call_age(char **args)
+{
+    struct timespec then = { .tv_sec = time(NULL) - 24 * 60 * 60 };
+
+    if (utimensat(AT_FDCWD, args[0], (struct timespec[]){ then, then }, 0) < 0)
+        driver_fail("cannot set its times");
+}
+
+/* hold PATH: somebody else has it open and locked, from now on. */
+static void call_hold(char **args)
+{
+    long fd = syscall(SYS_openat, AT_FDCWD, args[0], O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || syscall(SYS_flock, fd, LOCK_EX | LOCK_NB) < 0)
+        driver_fail("cannot lock it");
 }
 
 /* mode PATH MODE, in decimal: as chmod(2). */
@@ -388,6 +429,9 @@ static const struct call driver_calls[] = {
     { "put", call_put },
     { "make", call_make },
     { "cut", call_cut },
+    { "flip", call_flip },
+    { "age", call_age },
+    { "hold", call_hold },
     { "mode", call_mode },
     { "umask", call_umask },
     { "unlink", call_unlink },

@@ -59,13 +59,13 @@ extern const char etext;              /* and where its code ends */
 
 enum kind {
     K_WRITE, K_SYNC, K_READ, K_TRUNCATE, K_OPEN, K_CREATE, K_CLOSE, K_LEAVE,
-    K_RENAME, K_UNLINK, K_LOCK, K_LIST, K_ANY, KINDS
+    K_RENAME, K_UNLINK, K_LOCK, K_MKDIR, K_LIST, K_ANY, KINDS
 };
 enum effect { NONE, SHORT, ZERO, FAIL, WATCH, KILL, TAKEN, DELAY, MEANWHILE };
 
 static const char *const kind_names[KINDS] = {
     "write", "sync", "read", "truncate", "open", "create", "close", "leave",
-    "rename", "unlink", "lock", "list", "any",
+    "rename", "unlink", "lock", "mkdir", "list", "any",
 };
 static const char *const effect_names[] = {
     "none", "short", "zero", "errno", "watch", "kill", "taken", "delay",
@@ -257,7 +257,7 @@ static enum effect meet(enum kind kind, const char *name, int fd,
                         const char *from)
 {
     int counts = kind != K_READ && kind != K_LOCK && kind != K_CREATE &&
-                 kind != K_LEAVE && kind != K_LIST;
+                 kind != K_LEAVE && kind != K_MKDIR && kind != K_LIST;
 
     delay(&delays[kind]);
     enum effect any = counts ? turn_of(&faults[K_ANY], name, fd, from) : NONE;
@@ -392,6 +392,9 @@ WRAP_PLAIN(K_UNLINK, unlink, (const char *path), (path))
 WRAP_PLAIN(K_UNLINK, remove, (const char *path), (path))
 WRAP_PLAIN(K_UNLINK, unlinkat, (int dir, const char *path, int flags),
            (dir, path, flags))
+WRAP_PLAIN(K_MKDIR, mkdir, (const char *path, mode_t mode), (path, mode))
+WRAP_PLAIN(K_MKDIR, mkdirat, (int dir, const char *path, mode_t mode),
+           (dir, path, mode))
 WRAP_PLAIN(K_LOCK, flock, (int fd, int how), (fd, how))
 WRAP_PLAIN(K_LOCK, lockf, (int fd, int how, off_t len), (fd, how, len))
 

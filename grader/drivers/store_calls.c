@@ -9,27 +9,42 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-enum { HANDLES = 16 };
+enum { HANDLES = 16, ZEROS_BYTES = 128 << 20 };
 #include "handles.h"
 #include "w13/cas_store.h"
 
 static struct cas stores[HANDLES];
 
-/* A name that the student wrote: at most 64 characters of it, as bytes, and
- * whether a NUL follows them. */
+/* Room for a name, with `text` in it and no other NUL than its own. */
+static void soil_name(char name[CAS_NAME_BYTES], const char *text)
+{
+    memset(name, 'Z', CAS_NAME_BYTES);
+    strcpy(name, text);
+}
+
+/* A name that the student wrote, as bytes; all that there is room for, where no
+ * NUL ends it. */
 static void reply_name(const char *name)
 {
     reply_bytes("name", (const uint8_t *)name, strnlen(name, CAS_NAME_BYTES));
 }
 
-/* cas_name BYTES */
+/* BYTES, or the word null: no bytes, and a NULL pointer to them. */
+static uint8_t *bytes_or_null(const char *arg, size_t *len_out)
+{
+    *len_out = 0;
+    return strcmp(arg, "null") == 0 ? NULL : bytes_of(arg, len_out);
+}
+
+/* cas_name BYTES|null */
 static void call_name(char **args)
 {
-    char name[CAS_NAME_BYTES] = "";
+    char name[CAS_NAME_BYTES];
     size_t len;
-    uint8_t *bytes = bytes_of(args[0], &len);
+    uint8_t *bytes = bytes_or_null(args[0], &len);
 
-    reply(" ret=%d", cas_name(len ? bytes : NULL, len, name));
+    soil_name(name, "untouched");
+    reply(" ret=%d", cas_name(bytes, len, name));
     reply_name(name);
     free(bytes);
 }
@@ -49,40 +64,46 @@ static void call_open(char **args)
 
 static void store_bytes(int handle, const void *data, size_t len)
 {
-    char name[CAS_NAME_BYTES] = "untouched";
+    char name[CAS_NAME_BYTES];
 
     if (skipped(handle))
         return;
+    soil_name(name, "untouched");
     int ret = cas_store(&stores[handle], data, len, name);
 
     reply(" ret=%d", ret);
     reply_name(name);
 }
 
-/* cas_store HANDLE BYTES */
+/* cas_store HANDLE BYTES|null */
 static void call_store(char **args)
 {
     size_t len;
-    uint8_t *bytes = bytes_of(args[1], &len);
+    uint8_t *bytes = bytes_or_null(args[1], &len);
 
-    store_bytes(handle_of(args[0]), len ? bytes : NULL, len);
+    store_bytes(handle_of(args[0]), bytes, len);
     free(bytes);
 }
 
-/* cas_store_zeros HANDLE LEN: that many zero bytes. */
+/* cas_store_zeros HANDLE LEN: that many zero bytes; of more than ZEROS_BYTES, which
+ * are to be refused unread, no more are there. */
 static void call_store_zeros(char **args)
 {
     size_t len = (size_t)number_of(args[1]);
-    void *zeros = mmap(NULL, len, PROT_READ,
+    size_t room = len < ZEROS_BYTES ? len : ZEROS_BYTES;
+    void *zeros = mmap(NULL, room, PROT_READ,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (zeros == MAP_FAILED)
         driver_fail("out of memory");
     store_bytes(handle_of(args[0]), zeros, len);
-    munmap(zeros, len);
+    munmap(zeros, room);
 }
 
-/* cas_load HANDLE NAME, where NAME is given as bytes. */
+enum { SHOWN_BYTES = 8 << 20 };
+
+/* cas_load HANDLE NAME, where NAME is given as bytes. Of a large object the reply
+ * has the length alone. */
 static void call_load(char **args)
 {
     static char untouched;
@@ -102,7 +123,10 @@ static void call_load(char **args)
     int ret = cas_load(&stores[handle], name, &data, &len);
     reply(" ret=%d", ret);
     if (ret == CAS_OK && data != NULL && data != &untouched) {
-        reply_bytes("data", data, len);
+        if (len > SHOWN_BYTES)
+            reply(" len=%zu", len);
+        else
+            reply_bytes("data", data, len);
         free(data);
     } else {
         reply(" wrote=%d", data != &untouched || len != 12345);

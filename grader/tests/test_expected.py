@@ -37,6 +37,17 @@ def test_the_difference_shows_what_is_good_bad_and_missing():
     assert marked == ("GOOD     one", "MISSING  two", "BAD      2", "GOOD     three")
 
 
+@pytest.mark.parametrize("expected, observed, marked", [
+    ("one\ntwo\n...\n", "one\n2\n3\n4\n", ("GOOD     one", "MISSING  two", "BAD      2", "GOOD     3",
+                                             "GOOD     4")),
+    ("one\n...\ntwo\n", "one\n3\n2\n", ("GOOD     one", "GOOD     3", "MISSING  two", "BAD      2")),
+    ("one\n...\ntwo\n", "one\n2\ntwo\n3\n", ("GOOD     one", "GOOD     2", "GOOD     two", "BAD      3")),
+    ("one\n...\n", "", ("MISSING  one",)),
+])
+def test_what_stands_for_any_lines_is_not_marked_bad(expected, observed, marked):
+    assert compare(expected, observed) == marked
+
+
 @pytest.mark.parametrize("expected, observed", [
     ("b a\n", "a\nb\n"), ("", ""), ("a.rec a.cosig head\n", "a.cosig\na.rec\nhead\n"),
 ])
