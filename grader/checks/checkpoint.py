@@ -615,7 +615,8 @@ def _gives_memory_back(run: Run):
         ("refused", (OPEN,), closed | {seg(2): log(FOUR)[:-3]}, "kv_log_open"),
         ("opened and closed, with a checkpoint", (OPEN, CHECKPOINT, CLOSE), closed, "kv_log_checkpoint"),
         ("opened and closed, with an append that failed",
-         (OPEN, ("fault", "sync", 1, "errno", eio), append(FOUR[0]), ("clear",), CLOSE), closed, "kv_log_close"),
+         (OPEN, ("fault", "sync", 1, "errno", eio), append(FOUR[0]), ("clear",), CLOSE), closed,
+         "kv_log_close"),
     ):
         script, heaps = Script(), []
         for _ in range(4):  # the first ones fill the caches
