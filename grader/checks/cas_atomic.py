@@ -484,7 +484,7 @@ def _poisoned(run: Run, session, failed, later, what: str, want: int):
     reply = session[failed]
     if not reply.faults:
         return
-    fault, when = reply.faults[-1], f"though the sync of {what} failed ({errno.errorcode[-want]})"
+    when = f"though the sync of {what} failed ({errno.errorcode[-want]})"
     found = list(wrong_return(run, reply, want, "F104", when))
     if found:
         yield from found
