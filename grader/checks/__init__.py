@@ -42,7 +42,7 @@ def check(*needs: str):
 
 from . import (  # noqa: E402,F401  they register
     anchor_cosignature, anchor_crash, anchor_durability, anchor_record, anchor_recovery,
-    anchor_storage, cas_atomic, cas_store, checkpoint, checkpoint_crash, codec_crash,
-    common, crash_scenarios, group_commit, log_crash, store_crash, wal_record, wal_recovery,
-    wal_writer,
+    anchor_storage, cas_atomic, cas_store, checkpoint, checkpoint_crash, checkpoint_faults,
+    checkpoint_recovery, codec_crash, common, crash_scenarios, group_commit, log_crash,
+    store_crash, wal_record, wal_recovery, wal_writer, wal_writer_faults, wal_writer_trace,
 )

@@ -1,0 +1,214 @@
+"""Checks of checkpoints step by step, and on a bad day."""
+
+import errno
+from dataclasses import replace
+
+from ..crash.checkpoint import DIR, HERE
+from ..result import Finding
+from ..run import Fault, Run, Script
+from ..tracing import Promise, trace
+from . import check
+from . import checkpoint_format as form
+from .returns import errno_name, interrupted_syncs, wrong_return
+from .wal_format import FOUR, SET, apply
+from .checkpoint import AFTER, CHECKPOINT, CLOSE, OPEN, REMOVALS, RENAMES, append, differs, left, placed, play
+
+
+@check("keeps-the-map")
+def syncs_every_step(run: Run):
+    """What a call promises is on stable storage when it returns.
+
+    The directory's own name, the segment's name, every record, the snapshot and its
+    name; also where another process made them and was killed. The snapshot has its name
+    in one step and with all its bytes synced. A sync that a signal interrupts is no sync.
+    """
+    def here(name: str) -> str:
+        return f"{DIR}/{name}"
+
+    script = Script()
+    opened = script.call(*OPEN)
+    appended = script.call(*append(FOUR[0]))
+    made = script.call(*CHECKPOINT)
+    then = script.call(*append(FOUR[1]))
+    script.call(*CLOSE)
+    script.call("make", "dir", "other")
+    script.call("put", "other/1.wal", form.log(FOUR))
+    others = script.call("kv_log_open", 0, "other")
+    promises = {
+        opened: [Promise(DIR, "name")], appended: [Promise(here("1.wal"))],
+        made: [Promise(here(form.SNAPSHOT)), Promise(here("2.wal"), "name")],
+        then: [Promise(here("2.wal"))], others: [Promise("other", "name"), Promise("other/1.wal")],
+    }
+    steps = [here(form.SNAPSHOT)]
+    _, found = trace(run, script, files=HERE, promises=promises, in_one_step=steps)
+    yield from found
+    if not found:
+        made = promises[made]
+        yield from interrupted_syncs(run, (OPEN, append(FOUR[0])), CHECKPOINT, made, HERE)
+
+
+def of_a_checkpoint(run: Run) -> tuple[list[Fault], list[Fault]]:
+    """The calls that a checkpoint makes down to its rename, and from there to the first
+    removal."""
+    session, at = play(
+        run, OPEN, append(FOUR[0]), ("fault", "any", "1+", "watch"), CHECKPOINT, ("clear",), CLOSE
+    )
+    calls = list(session[at[3]].faults)
+    named = next((i for i, fault in enumerate(calls) if fault.call in RENAMES), 0)
+    end = next((i for i, fault in enumerate(calls) if i > named and fault.call in REMOVALS), len(calls))
+    return calls[:named], calls[named:end]
+
+
+def _directory_sync(run: Run) -> int:
+    """Which of a checkpoint's syncs is the last behind its rename; 0 if there is none."""
+    parts = [sum("sync" in fault.call for fault in part) for part in of_a_checkpoint(run)]
+    return sum(parts) if parts[1] else 0
+
+
+def how_many(calls: list[Fault], names) -> int:
+    return sum(fault.call in names for fault in calls)
+
+
+def _closes_the_snapshot(before: list[Fault]) -> int:
+    """Which of the closes before the rename is the one of what was written; 0 if none is."""
+    wrote = max((i for i, fault in enumerate(before) if "write" in fault.call), default=len(before))
+    for i, fault in enumerate(before[wrote:], wrote):
+        if fault.call == "close" and fault.fd == before[wrote].fd:
+            return how_many(before[: i + 1], ("close",))
+    return 0
+
+
+@check("writes-the-snapshot")
+def goes_on_after_a_failed_snapshot(run: Run):
+    """A snapshot that cannot be written fails that call alone.
+
+    The disk is full, the close or the rename fails: the errno is returned, snapshot.tmp
+    is removed, the segments and the old snapshot stay, appends go on, and the next
+    checkpoint works and removes all of them.
+    """
+    full, bad = errno.ENOSPC, errno.EIO
+    before, _ = of_a_checkpoint(run)
+    faults = [("write", 1, "errno", full), ("write", "1+", "errno", bad), ("rename", 1, "errno", bad)]
+    faults += [("close", n, "errno", bad) for n in [_closes_the_snapshot(before)] if n]
+    for fault in faults:
+        found = list(_fails_alone(run, fault))
+        yield from _folded(found)
+        if found:
+            return
+
+
+def _fails_alone(run: Run, fault):
+    calls = [OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), ("fault", *fault), CHECKPOINT, ("clear",)]
+    session, at = play(run, *calls)
+    reply = session[at[5]]
+    if not reply.faults:
+        return
+    yield from wrong_return(run, reply, -fault[3], "F131", "where the snapshot failed")
+    files = left(session)
+    found = form.parse_snapshot(files.get(form.SNAPSHOT) or b"")
+    if form.TEMP in files or not found or found.first != 2 or "2.wal" not in files:
+        message = f"a snapshot failed, and the directory holds {', '.join(sorted(files))}"
+        yield run.at_fault(Finding("F131", message), reply.faults[-1])
+    yield from _checkpoints_again(run, calls)
+
+
+def _checkpoints_again(run: Run, calls):
+    when = "after a snapshot that failed"
+    session, at = play(run, *calls, append(AFTER), CHECKPOINT, append(FOUR[2]), CLOSE)
+    for number in at[-4:]:
+        yield from wrong_return(run, session[number], 0, "F131", when)
+    files = left(session)
+    more = sorted(files.keys() - {form.SNAPSHOT, form.segment(session[at[-3]]["segment"])})
+    if more:
+        message = f"{', '.join(more)} should be gone: a checkpoint returned 0 {when}"
+        yield run.at_function(Finding("R623", message), "kv_log_checkpoint")
+    session, at = play(run, OPEN, files=files)
+    yield from differs(run, session[at[0]], apply([*FOUR[:3], AFTER]), "F131", when)
+
+
+@check("writes-the-snapshot")
+def stops_after_a_failure(run: Run):
+    """After a failed append or directory sync, every call fails.
+
+    The first error is kept and returned, and the handle's `error` says it, whatever the
+    close does; nothing is written any more, and no segment removed. The same holds where
+    the map has no memory for what was appended. Memory is given back on every path.
+    """
+    cases = [
+        ("a write failed in kv_log_append()", ("write", 1, "errno", errno.EIO), append(FOUR[1])),
+        ("a sync failed in kv_log_append()", ("sync", 1, "errno", errno.EIO), append(FOUR[1])),
+    ]
+    number = _directory_sync(run)
+    if number:
+        fault = "sync", number, "errno", errno.EIO
+        cases.append(("the directory's sync failed in kv_log_checkpoint()", fault, CHECKPOINT))
+    for what, fault, call in cases:
+        session, at = play(
+            run, OPEN, append(FOUR[0]), ("fault", *fault), call, ("clear",), append(AFTER), CHECKPOINT,
+            append(AFTER), ("fault", "close", 1, "errno", errno.ENOSPC), CLOSE,
+        )
+        if not session[at[3]].faults:
+            continue
+        found = _goes_on(run, session, [at[3], *at[5:8], at[9]], f"after {what}")
+        if form.segment(1) not in left(session):
+            message = f"after {what}, {form.segment(1)} was removed"
+            found.append(run.at_fault(Finding("F105", message), session[at[3]].faults[-1]))
+        yield from _folded(found)
+    yield from _full_map(run)
+    yield from _gives_memory_back(run)
+
+
+def _folded(found: list[Finding]):
+    """One of several of one cause: the first, with what came of it behind."""
+    yield from (replace(one, excerpt=tuple(more.message for more in found[1:])) for one in found[:1])
+
+
+def _goes_on(run: Run, session, numbers, when: str) -> list[Finding]:
+    """What does not return the first error (EIO), or does not keep it."""
+    found = []
+    for number in numbers:
+        found += wrong_return(run, session[number], -errno.EIO, "F105", when)
+    kept = session[numbers[0]]["error"]
+    if not found and kept != -errno.EIO:
+        message = f"the handle's error is {kept} {when}, and should be {errno_name(-errno.EIO)}"
+        found = [run.at_function(Finding("F105", message), session[numbers[0]].call)]
+    return found
+
+
+def _full_map(run: Run):
+    """The log has the record that the map has no room for. The driver finds room for a
+    value where it had a larger one before."""
+    rng = run.rng("full")
+    first, *more = [append((SET, b"%d" % i, rng.randbytes(60_000 - 2000 * i))) for i in range(8)]
+    calls = OPEN, first, ("limit", "data", 4096), *more, ("limit", "data", 1 << 30), CHECKPOINT
+    session, at = play(run, *calls, variant="plain")
+    if any(session[number]["ret"] < 0 for number in at[3:-2]):
+        when = "after an append failed with ENOMEM"
+        yield from wrong_return(run, session[at[-1]], -errno.ENOMEM, "F105", when)
+
+
+def _gives_memory_back(run: Run):
+    """The same calls again and again: behind each round as much is allocated as before."""
+    seg, log, eio = form.segment, form.log, errno.EIO
+    closed = {form.SNAPSHOT: form.snapshot(apply(FOUR), 2), seg(2): log(FOUR), seg(3): log(FOUR)}
+    for what, calls, files, name in (
+        ("opened and closed", (OPEN, CLOSE), {seg(1): log(FOUR)}, "kv_log_close"),
+        ("opened, with a snapshot and a closed segment, and closed", (OPEN, CLOSE), closed, "kv_log_open"),
+        ("refused", (OPEN,), closed | {seg(2): log(FOUR)[:-3]}, "kv_log_open"),
+        ("opened and closed, with a checkpoint", (OPEN, CHECKPOINT, CLOSE), closed, "kv_log_checkpoint"),
+        ("opened and closed, with an append that failed",
+         (OPEN, ("fault", "sync", 1, "errno", eio), append(FOUR[0]), ("clear",), CLOSE), closed,
+         "kv_log_close"),
+    ):
+        script, heaps = Script(), []
+        for _ in range(4):  # the first ones fill the caches
+            for call in calls:
+                script.call(*call)
+            heaps.append(script.call("heap"))
+        session = run.drive(script, files=placed(files))
+        _, *used = [session[number]["used"] for number in heaps]
+        least = min(b - a for a, b in zip(used, used[1:]))
+        if least > 0:
+            message = f"each time that a log is {what}, {least} bytes stay allocated"
+            yield run.at_function(Finding("F113", message), name)
+            return
