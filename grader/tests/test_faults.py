@@ -97,14 +97,14 @@ def test_every_call_in_every_way_and_then_another_process(run):
     sites = [faults.Site(1, "open", True), faults.Site(2, "fsync", True)]
     scenarios = faults.failing(APPENDS, (("fds",),), sites)
     assert [s.name for s in scenarios] == [
-        "call 1, open(), fails with EIO", "call 1, open(), fails with EIO, as do all behind it",
+        "call 1, open(), fails with EACCES", "call 1, open(), fails with EIO, as do all behind it",
         "call 2, fsync(), fails with EINTR", "call 2, fsync(), fails with EIO",
-        "call 2, fsync(), fails with EIO, as do all behind it",
+        "call 2, fsync(), fails with ENOSPC", "call 2, fsync(), fails with EIO, as do all behind it",
     ]
     goes_on = [s.calls[-1] == ("fds",) for s in scenarios]
-    assert goes_on == [True, False, True, False, False]  # not where a sync lost something
-    assert scenarios[0].calls[2] == ("fault", "any", "1", "errno", errno.EIO)
-    assert faults.plan(sites) == "calls 1 open EIO EIO+; 2 fsync EINTR EIO EIO+"
+    assert goes_on == [True, False, True, False, False, False]  # not where a sync lost something
+    assert scenarios[0].calls[2] == ("fault", "any", "1", "errno", errno.EACCES)
+    assert faults.plan(sites) == "calls 1 open EACCES EIO+; 2 fsync EINTR EIO ENOSPC EIO+"
 
 
 CHECKS = {
