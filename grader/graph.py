@@ -47,9 +47,7 @@ class LessonGraph:
         started = time.monotonic()
         status, findings, detail, tried = result.WAITING, (), "", ()
         if not waits:
-            self.run.tried, self.run.note = [], ""
-            status, findings, detail = self._judge(check)
-            tried = tuple(self.run.tried)
+            status, findings, detail, tried = self._judge(check)
         points = self.lesson.checks[check.id]
         return CheckResult(
             id=check.id, title=check.title, requirement=check.requirement, status=status,
@@ -59,23 +57,26 @@ class LessonGraph:
         )
 
     def _judge(self, check: Check):
+        """Its status, findings, a detail, and what was tried."""
         try:
-            findings = tuple(check.run(self.run))
+            run = self.run
+            run.tried, run.note = [], ""
+            findings = tuple(check.run(run))
         except Failed as failed:
             findings = failed.findings
         except CannotJudge as reason:
-            return result.CANNOT_JUDGE, (), str(reason)
+            return result.CANNOT_JUDGE, (), str(reason), tuple(run.tried)
         except UsageError:
             raise
         except GraderError as error:
-            return result.GRADER_ERROR, (), str(error)
+            return result.GRADER_ERROR, (), str(error), ()
         except Exception as error:  # a bug of ours must not look like one of the student's
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last.filename).name}:{last.lineno}"
-            return result.GRADER_ERROR, (), f"{type(error).__name__} at {where}: {error}"
+            return result.GRADER_ERROR, (), f"{type(error).__name__} at {where}: {error}", ()
         if findings:
-            return result.FAILED, findings, ""
-        return result.PASSED, (), self.run.note
+            return result.FAILED, findings, "", tuple(run.tried)
+        return result.PASSED, (), run.note, tuple(run.tried)
 
     def all(self) -> LessonResult:
         started = time.monotonic()
