@@ -21,8 +21,8 @@ from .trace import (
 )
 from .trace.ops import Mark, Write
 
-__all__ = ["Promise", "pinned", "read_ends", "readable", "replayed_children", "replayed_run", "strace", "strace_log",
-           "student_stack", "trace"]
+__all__ = ["Promise", "pinned", "read_ends", "readable", "replayed_children", "replayed_run", "strace",
+           "strace_log", "student_stack", "trace"]
 
 STRING_MAX_BYTES = 1 << 20
 EXCERPT_LINES = 9

@@ -362,14 +362,14 @@ def _long_tail(run: Run):
     script.call("limit", "data", 16 << 20)
     number = script.call("wal_recover", LOG)
     files = {LOG: _log(FOUR) + bytes(20 << 20)}
-    reply = _drive_search(run, script, files=files, variant="plain", seconds=20)[number]
+    reply = _drive_search(run, script, files=files, variant="plain", seconds=30)[number]
     what = "a log that ends in 20 MiB of zeros, and 16 MiB of memory"
     code = "R102" if reply["ret"] == 0 else "R105"  # a wrong cut, or no memory for a right one
     yield from _differs(run, reply, FOUR, 20 << 20, code, what)
     log = _log(FOUR) + bytes(20 << 20) + encode(*FOUR[0])
     script = Script()
     number = script.call("wal_recover", LOG, *BEFORE)
-    session = _drive_search(run, script, files={LOG: log}, variant="plain", seconds=20)
+    session = _drive_search(run, script, files={LOG: log}, variant="plain", seconds=30)
     problem = _not_refused(session[number], FOUR)
     if problem:
         message = f"20 MiB of zeros, then a whole record: {problem}"
