@@ -11,6 +11,7 @@ from .anchor_format import (
     seal, verdict,
 )
 from .anchor_record import judge, misspelt, torn
+from .returns import leaks
 
 
 def _expect(run: Run, cases, code: str, name: str):
@@ -140,6 +141,7 @@ def matches_a_cosignature_to_its_record(run: Run):
 
     Another id or digest is ANCHOR_MISMATCH, however good the signature; a signature that
     does not verify is ANCHOR_BAD_SIGNATURE. Without a key the names alone are compared.
+    What libcrypto allocated for it is freed, whatever the verdict is.
     """
     rng = run.rng("match")
     seed = rng.randbytes(32)
@@ -161,7 +163,14 @@ def matches_a_cosignature_to_its_record(run: Run):
         ("one with the signature of another", replace(right, signature=cosign(first, 0, seed).signature),
          record, key, BAD_SIGNATURE),
     ]
-    yield from _expect_verdicts(run, [
-        (f"{what} against record 1", "anchor_cosignature_verify", (*c.words, *r.words, k), want)
-        for what, c, r, k, want in cases
-    ], "R405")
+    words = [(*c.words, *r.words, k) for _, c, r, k, _ in cases]
+    wrong = list(_expect_verdicts(run, [
+        (f"{what} against record 1", "anchor_cosignature_verify", each, want)
+        for (what, *_, want), each in zip(cases, words)
+    ], "R405"))
+    steps = [(f"after {what}", ("anchor_cosignature_verify", *each), None)
+             for (what, *_), each in zip(cases, words)]
+    signs = ("after a signature", ("anchor_cosign", *record.words, 0, seed), None)
+    encodes = ("after an encoding", ("anchor_cosignature_encode", *right.words), None)
+    key_of = ("after a key", ("anchor_ed25519_key", seed), None)
+    yield from wrong or leaks(run, [*steps, signs, encodes, key_of])

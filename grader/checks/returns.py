@@ -10,6 +10,7 @@ from ..run import Reply, Run, Script
 from ..tracing import trace
 
 SYNCS_MOST = 4  # in one call
+ROUNDS, WARM = 5, 2  # of the same calls; caches are filled in the first ones
 
 
 def errno_name(error: int) -> str:
@@ -82,4 +83,29 @@ def interrupted_syncs(run: Run, before, call, promises, files=None):
         for where in findings[:1]:
             message = f"a sync was interrupted (EINTR), and {call[0]}() returned 0 without another"
             yield Finding("F104", message, where.file, where.line, where.excerpt)
+            return
+
+
+def leaks(run: Run, steps, files=None):
+    """Makes the same calls, round for round. F113 where one has more memory allocated
+    behind it than before it, every time; what is kept once and used again is no leak.
+
+    `steps`  each when it is, the words of the call, and those of a fault or None
+    """
+    script, made = Script(), []
+    for _ in range(ROUNDS):
+        for when, words, fault in steps:
+            before = script.call("heap")
+            if fault:
+                script.call("fault", *fault)
+            script.call(*words)
+            script.call("clear")
+            made.append((before, script.call("heap")))
+    session = run.drive(script, files=files)
+    grown = [session[after]["used"] - session[before]["used"] for before, after in made]
+    for i, (when, words, _) in enumerate(steps):
+        least = min(grown[i + WARM * len(steps) :: len(steps)])
+        if least > 0:
+            message = f"{when}, {words[0]}() leaves {least} bytes allocated each time"
+            yield run.at_function(Finding("F113", message), words[0])
             return

@@ -13,7 +13,7 @@ from ..run import Reply, Script
 from .explore import Tried, finding_of_end
 
 # Calls of the driver, of which nobody promises anything.
-OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "look",
+OUR_OWN = {"cd", "begin", "end", "put", "make", "cut", "mode", "stat", "limit", "fds", "heap", "look",
            "fault", "meanwhile", "clear", "stop", "resume", "again",
            "together", "apart", "pause", "late"}
 ON_DISK, AFTER = "on the disk", "after recovery"

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -323,6 +324,20 @@ static void call_fds(char **args)
     reply(" open=%d", open_fds);
 }
 
+size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
+
+/* heap: how many bytes are allocated; a sanitizer keeps an account of its own. */
+static void call_heap(char **args)
+{
+    struct mallinfo2 info = mallinfo2();
+    size_t used = __sanitizer_get_current_allocated_bytes
+                      ? __sanitizer_get_current_allocated_bytes()
+                      : info.uordblks + info.hblkhd;
+
+    (void)args;
+    reply(" used=%zu", used);
+}
+
 int __real_main(int argc, char **argv) __attribute__((weak));
 
 /* main ARGS...: the student's own, in a process of its own, since it may exit. */
@@ -355,6 +370,7 @@ static const struct call driver_calls[] = {
     { "stat", call_stat },
     { "limit", call_limit },
     { "fds", call_fds },
+    { "heap", call_heap },
     { NULL, NULL },
 };
 
