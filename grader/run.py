@@ -78,14 +78,18 @@ class Reply:
 
 
 class Script:
-    """Calls for the driver to make; `call` returns the number of the call."""
+    """Calls for the driver to make; `call` returns the number of the call. `told` says what
+    is given to it, for the case that it does not return."""
 
     def __init__(self):
         self.lines = []
+        self.told: dict[int, str] = {}
 
-    def call(self, name: str, *args) -> int:
+    def call(self, name: str, *args, told: str = "") -> int:
         words = [f"x{a.hex()}" if isinstance(a, bytes) else str(a) for a in args]
         self.lines.append(" ".join([str(len(self.lines) + 1), name, *words]))
+        if told:
+            self.told[len(self.lines)] = told
         return len(self.lines)
 
     def text(self) -> bytes:
@@ -121,6 +125,9 @@ def sanitizer_finding(text: str, what: str) -> Finding | None:
         return None
     where = _STUDENTS.search(text)
     message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
+    segv = re.search(r"caused by a (READ|WRITE) memory access", text)
+    if message.startswith("SEGV") and segv:
+        message = f"SEGV, a {segv[1].lower()} where it may not {segv[1].lower()}"
     place = (where[1], int(where[2])) if where else (None, None)
     return Finding("S105", f"{what}: {message}", *place)
 
@@ -276,7 +283,7 @@ class Run:
     def _death(self, script: Script, replies, done: Completed) -> Finding:
         """Names what ended the program and in which call."""
         begun = re.findall(r"^> (\d+) (\w+)$", done.marks.decode(errors="replace"), re.M)
-        name, what = _last_calls(begun, replies)
+        name, what = _last_calls(begun, replies, script.told)
         text = done.stderr.decode(errors="replace")
         race = _RACE.search(text)
         if race:
@@ -356,7 +363,8 @@ class Run:
         return Finding(finding.code, finding.message, *place, finding.excerpt)
 
 
-def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply]) -> tuple[str, str]:
+def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply],
+                told: dict[int, str]) -> tuple[str, str]:
     """The function that had not returned, and in words which call of it, or in how many
     threads. The driver waits in `apart` for the calls of threads."""
     number, name = begun[-1] if begun else ("0", "main")
@@ -365,7 +373,8 @@ def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply]) -> tupl
         in_threads = running[running.index("apart") + 1 :]
         name = in_threads[0]
         return name, f"{name}() in {in_threads.count(name)} of the threads"
-    return name, f"{name}() in call {number}"
+    which = f"given {told[int(number)]}" if int(number) in told else f"in call {number}"
+    return name, f"{name}() {which}"
 
 
 def parse_replies(marks: bytes) -> dict[int, Reply]:
