@@ -45,7 +45,7 @@ def hashes_with_sha_256(run: Run):
         return
     done = (0, hashlib.sha256(b"abc").digest())
     yield from _without_libcrypto(run, [(("anchor_sha256", b"abc"), "digest", done)])
-    steps = [("", ("anchor_sha256", b"abc"), None)]
+    steps = [("where nothing fails", ("anchor_sha256", b"abc"), None)]
     for number in range(1, CALLS_MOST):
         steps.append(("", ("libcrypto_fails", number), None))
         steps.append((f"where call {number} of libcrypto fails", ("anchor_sha256", b"abc"), None))
