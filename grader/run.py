@@ -90,14 +90,18 @@ class Sparse:
 
 
 class Script:
-    """Calls for the driver to make; `call` returns the number of the call."""
+    """Calls for the driver to make; `call` returns the number of the call. `told` says what
+    is given to it, for the case that it does not return."""
 
     def __init__(self):
         self.lines = []
+        self.told: dict[int, str] = {}
 
-    def call(self, name: str, *args) -> int:
+    def call(self, name: str, *args, told: str = "") -> int:
         words = [f"x{a.hex()}" if isinstance(a, bytes) else str(a) for a in args]
         self.lines.append(" ".join([str(len(self.lines) + 1), name, *words]))
+        if told:
+            self.told[len(self.lines)] = told
         return len(self.lines)
 
     def text(self) -> bytes:
@@ -134,11 +138,13 @@ def sanitizer_finding(text: str, what: str) -> Finding | None:
     where = _STUDENTS.search(text)
     place = (where[1], int(where[2])) if where else (None, None)
     if report[0].startswith("runtime"):
-        message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
+        message = re.sub(r" 0x[0-9a-f]+", "", report[1])
         return Finding("S105", f"{what}: {message}", *place)
     message = _WHERE_IN_MEMORY.sub("", report[1])
     access = re.search(r"^(READ|WRITE) of size \d+", text, re.M)
     message += f", a {access[0]}" if access else ""
+    bad = re.search(r"caused by a (READ|WRITE) memory access", text)
+    message += f", a {bad[1].lower()} where it may not {bad[1].lower()}" if bad else ""
     return Finding("S105", f"{what}: {message}", *place, tuple(_memory(text[report.end():])))
 
 
@@ -308,7 +314,7 @@ class Run:
     def _death(self, script: Script, replies, done: Completed) -> Finding:
         """Names what ended the program and in which call."""
         begun = re.findall(r"^> (\d+) (\w+)$", done.marks.decode(errors="replace"), re.M)
-        name, what = _last_calls(begun, replies)
+        name, what = _last_calls(begun, replies, script.told)
         text = done.stderr.decode(errors="replace")
         race = _RACE.search(text)
         if race:
@@ -400,7 +406,8 @@ class Run:
         return [place for place in places if place[0] in files] or places
 
 
-def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply]) -> tuple[str, str]:
+def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply],
+                told: dict[int, str]) -> tuple[str, str]:
     """The function that had not returned, and in words which call of it, or in how many
     threads. The driver waits in `apart` for the calls of threads."""
     number, name = begun[-1] if begun else ("0", "main")
@@ -409,7 +416,8 @@ def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply]) -> tupl
         in_threads = running[running.index("apart") + 1 :]
         name = in_threads[0]
         return name, f"{name}() in {in_threads.count(name)} of the threads"
-    return name, f"{name}() in call {number}"
+    which = f"given {told[int(number)]}" if int(number) in told else f"in call {number}"
+    return name, f"{name}() {which}"
 
 
 def parse_replies(marks: bytes) -> dict[int, Reply]:

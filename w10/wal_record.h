@@ -59,8 +59,9 @@ enum wal_record_type {
     WAL_DEL = 2,
 };
 
-/* A record in memory. The bytes belong to the caller (after a decode: to the
- * buffer that was decoded) and must live as long as the struct is used. */
+/* A record in memory, to be encoded or as decoded. The bytes belong to the caller
+ * (after a decode: to the buffer that was decoded) and must live as long as the
+ * struct is used. */
 struct wal_record {
     uint8_t type;         /* enum wal_record_type */
     const uint8_t *key;   /* not NULL */
@@ -83,8 +84,9 @@ enum wal_record_verdict {
  * Writes `record` at `buf`, which has room for `cap` bytes, and stores its size
  * in bytes in *len_out.
  *
- * Returns 0; -EINVAL for an unknown type, an empty key or a DEL with a value;
- * -ENOBUFS where `cap` is too small. On an error nothing is written.
+ * Returns 0; -EINVAL, whatever `cap` is, for an unknown type, an empty key or a
+ * DEL whose value_len is not 0; otherwise -ENOBUFS where `cap` is too small. On
+ * an error nothing is written, *len_out neither.
  */
 int wal_record_encode(const struct wal_record *record, uint8_t *buf, size_t cap,
                       size_t *len_out);

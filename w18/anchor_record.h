@@ -43,7 +43,9 @@
  * vouches for them. As in C2SP, the signed bytes do not name the witness:
  * a witness uses one key for one log and for nothing else.
  *
- * Outputs (..._out) are written only when all went well.
+ * Outputs (..._out) are written only when all went well. Whatever a call gets
+ * from libcrypto it frees, on every path; what is made once and used by all
+ * calls may stay.
  */
 #ifndef ANCHOR_RECORD_H
 #define ANCHOR_RECORD_H
@@ -98,7 +100,8 @@ struct anchor_cosignature {
 
 /* ---- w18-l01: records and the log ------------------------------------ */
 
-/* SHA-256 (FIPS 180-4) of `length` bytes through EVP_Digest(3).
+/* SHA-256 (FIPS 180-4) of `length` bytes through EVP_Digest(3). With
+ * `length` 0, `data` may be NULL.
  * Returns 0, or -ENOMEM when libcrypto fails. */
 int anchor_sha256(const void *data, size_t length,
                   uint8_t digest_out[ANCHOR_DIGEST_BYTES]);

@@ -8,30 +8,101 @@ from ..run import Run, Script
 from ..shown import quoted
 from . import check
 from .anchor_format import (
-    BROKEN_CHAIN, FULL, GAP, LAST_ID, MALFORMED, NO_DIGEST, OK, REPEAT, TORN, VERDICTS, Record,
-    chain, seal, verdict,
+    BROKEN_CHAIN, FULL, GAP, LAST_ID, MALFORMED, NO_DIGEST, OK, REPEAT, TORN, UNJUDGED, VERDICTS,
+    Record, chain, seal, verdict,
 )
+from .returns import errno_name, leaks
 
-EINVAL, EOVERFLOW = -errno.EINVAL, -errno.EOVERFLOW
+EINVAL, ENOMEM, EOVERFLOW = -errno.EINVAL, -errno.ENOMEM, -errno.EOVERFLOW
+CALLS_MOST = 5  # of libcrypto, in one call of the student's
 FIELDS = ((16, "magic"), (24, "id"), (56, "prev"), (88, "payload"), (120, "digest"))
 
 
 @check("builds")
 def hashes_with_sha_256(run: Run):
-    """anchor_sha256() computes SHA-256, of any bytes and of none."""
+    """anchor_sha256() computes SHA-256, of any bytes and of none.
+
+    No length is too large for it. Where libcrypto fails it returns -ENOMEM and writes
+    nothing; and what it allocated it frees, then too.
+    """
     rng = run.rng("sha256")
     messages = [b"", b"abc", bytes(64), rng.randbytes(10_000)]
     messages += [rng.randbytes(rng.randint(1, 130)) for _ in range(20)]
     script = Script()
-    calls = {script.call("anchor_sha256", message): message for message in messages}
+    calls = {script.call("anchor_sha256", message, told=_counted(message)): message for message in messages}
+    large = script.call("anchor_sha256_long", 2**32 + 16)
     session = run.drive(script)
     for number, message in calls.items():
         want, reply = hashlib.sha256(message).digest(), session[number]
         if reply["ret"] != 0 or reply.bytes("digest") != want:
-            got = f"ret={reply['ret']}, {reply.bytes('digest')[:4].hex()}..."
-            text = f"of {len(message)} bytes: {got}, and should be {want[:4].hex()}..."
+            got = f"ret={errno_name(reply['ret'])}, {reply.bytes('digest')[:4].hex()}..."
+            text = f"of {_counted(message)}: {got}, and should be {want[:4].hex()}..."
             yield run.at_function(Finding("O401", f"SHA-256 {text}"), "anchor_sha256")
             return
+    if session[large]["early"]:
+        text = "of 2^32 + 16 bytes it reads the first 16 and no more"
+        yield run.at_function(Finding("O401", f"SHA-256 {text}"), "anchor_sha256")
+        return
+    done = (0, hashlib.sha256(b"abc").digest())
+    yield from _without_libcrypto(run, [(("anchor_sha256", b"abc"), "digest", done)])
+    steps = [("where nothing fails", ("anchor_sha256", b"abc"), None)]
+    for number in range(1, CALLS_MOST):
+        steps.append(("", ("libcrypto_fails", number), None))
+        steps.append((f"where call {number} of libcrypto fails", ("anchor_sha256", b"abc"), None))
+    yield from leaks(run, [*steps, ("", ("libcrypto_fails", 0), None)])
+
+
+def _counted(data: bytes) -> str:
+    return f"{len(data):,} byte{'s' * (len(data) != 1)}" if data else "NULL and length 0"
+
+
+def _without_libcrypto(run: Run, cases):
+    """Makes each call of libcrypto fail in turn. F108 where a call then neither does its
+    work nor returns -ENOMEM (a verdict: ANCHOR_UNJUDGED), F111 where it changed an output.
+
+    `cases`  each the words of a call, the name of its output, and what it returns and
+             outputs when nothing fails; an output that is a log comes behind its count
+    """
+    script, made = Script(), {}
+    for words, output, done in cases:
+        for number in range(1, CALLS_MOST + 1):
+            script.call("libcrypto_fails", number)
+            told = f"a libcrypto whose call {number} fails"
+            made[script.call(*words, told=told)] = words, output, done
+    session = run.drive(script)
+    for number, (words, output, done) in made.items():
+        reply = session[number]
+        wrong = _failed_wrong(reply, words, output, done) if reply.faults else None
+        if wrong:
+            code, problem = wrong
+            message = f"{reply.faults[0].call}() failed, and {reply.call}() {problem}"
+            yield run.at_function(Finding(code, message), reply.call)
+            return
+
+
+def _failed_wrong(reply, words, output: str, done) -> tuple[str, str] | None:
+    """The code and the words for what it did."""
+    judges = any(key == "verdict" for key, _ in reply.words)
+    got = reply["verdict" if judges else "ret"]
+    if got == 0 == done[0] and _output(reply, output) == done[1]:
+        return None  # it found another way
+    if got != (UNJUDGED if judges else ENOMEM):
+        names = (verdict(reply), "ANCHOR_UNJUDGED") if judges else (errno_name(got), errno_name(ENOMEM))
+        return "F108", "returned {} and should return {}".format(*names)
+    touched = {
+        "wrote": lambda: reply["wrote"],
+        "log": lambda: _output(reply, "log") != words[1:3],
+    }.get(output, lambda: set(reply.bytes(output)) - {0xA5})
+    what = "changed the log" if output == "log" else "wrote to its output"
+    return ("F111", f"said so, and {what} all the same") if touched() else None
+
+
+def _output(reply, name: str):
+    if name == "log":
+        return reply["count"], reply.bytes("last")
+    if name == "wrote":
+        return reply["id"], reply.bytes("prev"), reply.bytes("payload")
+    return reply.bytes(name)
 
 
 def _records(run: Run) -> list[Record]:
@@ -39,7 +110,8 @@ def _records(run: Run) -> list[Record]:
     rng = run.rng("records")
     records = chain(rng.randbytes(32) for _ in range(4))
     records += [Record(0, NO_DIGEST, NO_DIGEST), Record(1, NO_DIGEST, b"\xff" * 32)]
-    for number in (255, 256, 2**32, 0x0102030405060708, LAST_ID - 1, LAST_ID):
+    top_bits = [0x80 << shift for shift in range(0, 64, 8)]
+    for number in (255, 256, 2**32, 0x0102030405060708, LAST_ID - 1, LAST_ID, *top_bits):
         records.append(Record(number, rng.randbytes(32), rng.randbytes(32)))
     return records
 
@@ -49,25 +121,42 @@ def encodes_an_anchor_record(run: Run):
     """anchor_record_encode() writes the layout of anchor_record.h.
 
     Byte for byte, integers highest byte first on every machine; and anchor_record_digest() gives the
-    last field.
+    last field. Where libcrypto fails, both return -ENOMEM and write nothing.
     """
     script = Script()
     calls = {}
     for record in _records(run):
-        calls[script.call("anchor_record_encode", *record.words)] = record, "buf"
-        calls[script.call("anchor_record_digest", *record.words)] = record, "digest"
+        name = _name(record)
+        calls[script.call("anchor_record_encode", *record.words, told=name)] = record, "buf"
+        calls[script.call("anchor_record_digest", *record.words, told=name)] = record, "digest"
     session = run.drive(script)
     for number, (record, name) in calls.items():
         reply = session[number]
         want = record.bytes if name == "buf" else record.digest
         if reply["ret"] != 0:
-            problem = f"it returned {reply['ret']}"
+            problem = f"it returned {errno_name(reply['ret'])}"
         elif reply.bytes(name) != want:
             problem = _first_difference(want, reply.bytes(name))
         else:
             continue
-        yield run.at_function(Finding("O402", f"record {record.id}: {problem}"), reply.call)
+        yield run.at_function(Finding("O402", f"{_name(record)}: {problem}"), reply.call)
         return
+    yield from _without_libcrypto(run, [
+        (("anchor_record_encode", *record.words), "buf", (0, record.bytes)),
+        (("anchor_record_digest", *record.words), "digest", (0, record.digest)),
+    ])
+
+
+def _name(record: Record) -> str:
+    """The record, and what is special of it."""
+    fields = {"prev": record.prev if record.id else b"", "payload": record.payload}
+    zeros = [name for name, field in fields.items() if field == NO_DIGEST]
+    return f"record {_number(record.id)}" + "".join(f", a {name} of zeros" for name in zeros)
+
+
+def _number(number: int) -> str:
+    """Those at the end of 64 bits as what they lack of 2^64."""
+    return f"2^64-{2**64 - number}" if 2**64 - number < 10 else str(number)
 
 
 def _first_difference(want: bytes, got: bytes) -> str:
@@ -94,7 +183,7 @@ def refuses_a_first_record_with_a_past(run: Run):
         reply = session[number]
         output = reply.bytes("buf" if reply.call.endswith("encode") else "digest")
         if reply["ret"] != EINVAL:
-            problem = f"returned {reply['ret']} and should return {EINVAL} (-EINVAL)"
+            problem = f"returned {errno_name(reply['ret'])} and should return {errno_name(EINVAL)}"
         elif set(output) - {0xA5}:
             problem = "wrote to its output, and refused"
         else:
@@ -106,9 +195,15 @@ def refuses_a_first_record_with_a_past(run: Run):
 
 @check("builds")
 def decodes_an_anchor_record(run: Run):
-    """anchor_record_decode() reads back every canonical record."""
+    """anchor_record_decode() reads back every canonical record.
+
+    It writes to none. Where libcrypto fails nobody knows: that is ANCHOR_UNJUDGED.
+    """
     script = Script()
-    calls = {script.call("anchor_record_decode", r.bytes): r for r in _records(run)}
+    calls = {}
+    for record in _records(run):
+        for total in ((), (len(record.bytes),)):
+            calls[script.call("anchor_record_decode", record.bytes, *total, told=_name(record))] = record
     session = run.drive(script)
     for number, record in calls.items():
         reply = session[number]
@@ -118,15 +213,18 @@ def decodes_an_anchor_record(run: Run):
             problem = "id, prev or payload is not what was encoded"
         else:
             continue
-        message = f"record {record.id}: {problem}"
+        message = f"{_name(record)}: {problem}"
         yield run.at_function(Finding("O404", message), "anchor_record_decode")
         return
+    yield from _without_libcrypto(run, [
+        (("anchor_record_decode", record.bytes), "wrote", (0, record.words)),
+    ])
 
 
 def judge(run: Run, function: str, cases, code: str):
     """Drives a decoder over (what, bytes, verdict) and yields the first that differs."""
     script = Script()
-    calls = {script.call(function, data): (what, want) for what, data, want in cases}
+    calls = {script.call(function, data, told=what): (what, want) for what, data, want in cases}
     session = run.drive(script)
     for number, (what, want) in calls.items():
         reply = session[number]
@@ -173,7 +271,8 @@ def misspelt(data: bytes, magic: bytes):
         yield f"{len(more)} bytes too many", data + more, MALFORMED
     yield "one byte too many, and zeros", bytes(len(data) + 1), MALFORMED
     for other in (magic[:-1] + b"2", bytes(16), magic[::-1], b"X" + magic[1:]):
-        yield f"the magic {quoted(other)}", seal(other + body[16:]), MALFORMED
+        what = "a magic of zeros" if other == bytes(16) else f"the magic {quoted(other)}"
+        yield what, seal(other + body[16:]), MALFORMED
 
 
 @check("decodes-an-anchor-record")
@@ -189,7 +288,19 @@ def accepts_one_spelling_only(run: Run):
     cases.append(("a cosignature's bytes", seal(b"anchor-cosign/v1" + rng.randbytes(112)), MALFORMED))
     past = Record(0, bytes(31) + b"\1", rng.randbytes(32))
     cases.append(("record 0 with a prev that is not zero", past.bytes, MALFORMED))
-    yield from judge(run, "anchor_record_decode", cases, "R402")
+    wrong = list(judge(run, "anchor_record_decode", cases, "R402"))
+    yield from wrong or _longer_by_gibibytes(run, data)
+
+
+def _longer_by_gibibytes(run: Run, data: bytes):
+    script = Script()
+    total = 2**32 + len(data)
+    number = script.call("anchor_record_decode", data, total, told=f"2^32 + {len(data)} bytes")
+    reply = run.drive(script)[number]
+    if reply["verdict"] != MALFORMED:
+        problem = f"the verdict is {verdict(reply)} and should be ANCHOR_MALFORMED"
+        message = f"a record and 2^32 bytes more: {problem}"
+        yield run.at_function(Finding("R402", message), "anchor_record_decode")
 
 
 @check("encodes-an-anchor-record")
@@ -197,7 +308,8 @@ def continues_the_log(run: Run):
     """anchor_log_next() and anchor_log_append() build a log.
 
     The next record has the count for its id and the last digest for its prev. A full log
-    has no next record: -EOVERFLOW, and nothing written.
+    has no next record: -EOVERFLOW, and nothing written. Where libcrypto fails the verdict
+    is ANCHOR_UNJUDGED, and the log stays as it was.
     """
     rng = run.rng("log")
     script = Script()
@@ -207,6 +319,7 @@ def continues_the_log(run: Run):
         calls[script.call("anchor_log_append", record.id, prev, *record.words)] = record
         prev = record.digest
     last = Record(LAST_ID - 1, prev, rng.randbytes(32))
+    calls[script.call("anchor_log_next", LAST_ID - 1, prev, last.payload)] = last
     calls[script.call("anchor_log_append", LAST_ID - 1, prev, *last.words)] = last
     full = script.call("anchor_log_next", LAST_ID, prev, NO_DIGEST)
     session = run.drive(script)
@@ -214,24 +327,36 @@ def continues_the_log(run: Run):
         reply = session[number]
         problem = _log_problem(reply, record)
         if problem:
-            message = f"{reply.call}(), record {record.id}: {problem}"
+            message = f"{reply.call}(), record {_number(record.id)}: {problem}"
             yield run.at_function(Finding("R403", message), reply.call)
             return
-    if session[full]["ret"] != EOVERFLOW or set(session[full].bytes("prev")) != {0xA5}:
-        got = f"anchor_log_next() returned {session[full]['ret']} for a full log, or wrote"
-        message = f"{got}; it should return {EOVERFLOW} (-EOVERFLOW)"
+    reply = session[full]
+    written = {*reply.bytes("prev"), *reply.bytes("payload"), *reply["id"].to_bytes(8, "big")} != {0xA5}
+    if reply["ret"] != EOVERFLOW or written:
+        got = f"returned {errno_name(reply['ret'])}{' and wrote to its output' * written}"
+        want = f"should return {errno_name(EOVERFLOW)} and write nothing"
+        message = f"anchor_log_next() {got} for a full log, and {want}"
         yield run.at_function(Finding("R403", message), "anchor_log_next")
+        return
+    first, second = chain(rng.randbytes(32) for _ in range(2))
+    yield from _without_libcrypto(run, [
+        (("anchor_log_append", 1, first.digest, *second.words), "log", (0, (2, second.digest))),
+    ])
 
 
 def _log_problem(reply, record: Record) -> str | None:
     if reply.call == "anchor_log_next":
+        if reply["ret"] != 0:
+            return f"it returned {errno_name(reply['ret'])} and should return 0"
         if (reply["id"], reply.bytes("prev"), reply.bytes("payload")) != record.words:
             return "id, prev or payload is not what continues the log"
-        return None if reply["ret"] == 0 else f"it returned {reply['ret']}"
+        return None
     if reply["verdict"] != OK:
         return f"the verdict is {verdict(reply)} and should be ANCHOR_OK"
     if (reply["count"], reply.bytes("last")) != (record.id + 1, record.digest):
-        return f"count is {reply['count']} and should be {record.id + 1}, or last is wrong"
+        if reply["count"] == record.id + 1:
+            return "last is not the digest of the record"
+        return f"count is {_number(reply['count'])} and should be {_number(record.id + 1)}"
     return None
 
 
@@ -263,18 +388,22 @@ def refuses_what_does_not_continue_the_log(run: Run):
 def _refused(run: Run):
     rng = run.rng("refused by the log")
     last, other = rng.randbytes(32), rng.randbytes(32)
-    near = bytes([*last[:31], last[31] ^ 1])
+    last = last[:4] + b"\0" + last[5:]
     for number in (0, 1, 2):
         prev = last if number else NO_DIGEST
         yield f"record {number} in a log of 3", 3, last, Record(number, prev, other), REPEAT
     yield "a repeat with another prev", 3, last, Record(2, other, other), REPEAT
     for number in (4, 5, 2**32 + 3, LAST_ID):
-        yield f"record {number} in a log of 3", 3, last, Record(number, last, other), GAP
+        yield f"record {_number(number)} in a log of 3", 3, last, Record(number, last, other), GAP
     yield "record 1 in an empty log", 0, NO_DIGEST, Record(1, NO_DIGEST, other), GAP
     yield "a gap with another prev", 3, last, Record(4, other, other), GAP
-    for prev in (other, near, NO_DIGEST):
+    for prev in (other, NO_DIGEST):
         yield "the right id, another prev", 3, last, Record(3, prev, other), BROKEN_CHAIN
+    for at in range(32):
+        near = last[:at] + bytes([last[at] ^ 1]) + last[at + 1 :]
+        what = f"the right id, a prev that differs in byte {at} (last has a 0 in byte 4)"
+        yield what, 3, last, Record(3, near, other), BROKEN_CHAIN
     yield "record 0 with a prev", 0, NO_DIGEST, Record(0, other, other), BROKEN_CHAIN
     for number in (LAST_ID, 0, 3):
         prev = last if number else NO_DIGEST
-        yield f"record {number} in a log of 2^64-1", LAST_ID, last, Record(number, prev, other), FULL
+        yield f"record {_number(number)} in a log of 2^64-1", LAST_ID, last, Record(number, prev, other), FULL

@@ -137,7 +137,7 @@ def _disk(lines) -> list[str]:
             continue
         data = bytes.fromhex(rest[1][1:])
         more = " ..." if len(data) > SHOWN_BYTES else ""
-        zeros = "" if int(rest[0]) == len(data) else ", zeros from there on"
+        zeros = "" if int(rest[0]) == len(data) else ", zeros from there on" if data else "zeros"
         shown.append(f"  {name}  {rest[0]} bytes: {data[:SHOWN_BYTES].hex(' ')}{more}{zeros}")
     return shown or ["  nothing"]
 

@@ -6,6 +6,65 @@
 #include <string.h>
 
 #include "anchor_args.h"
+#include "mapped.h"
+
+extern const char __executable_start; /* ld(1): where the program is loaded */
+
+/* How many calls of libcrypto until one fails; 0: none does. */
+static long until_failure;
+
+/* libcrypto_fails N: the Nth call from now of a function of anchor_record.names
+ * fails, as for want of memory; with 0 none does. Reported as a fault. */
+static void call_libcrypto_fails(char **args)
+{
+    until_failure = number_of(args[0]);
+}
+
+static int fails(const char *name, const char *from)
+{
+    if (until_failure == 0 || --until_failure > 0)
+        return 0;
+    driver_say("! %ld %s errno 0 @0x%lx fd=-1\n", driver_call, name,
+               (unsigned long)(from - &__executable_start));
+    return 1;
+}
+
+/* Linked with -Wl,--wrap=NAME for each; `failed` is what it returns then. */
+#define WRAP(type, failed, name, params, args)                                 \
+    type __real_##name params;                                                 \
+    type __wrap_##name params;                                                 \
+    type __wrap_##name params                                                  \
+    {                                                                          \
+        return fails(#name, __builtin_return_address(0)) ? failed              \
+                                                         : __real_##name args; \
+    }
+
+WRAP(int, 0, EVP_Digest,
+     (const void *data, size_t len, void *md, unsigned *size, const void *type,
+      void *engine),
+     (data, len, md, size, type, engine))
+WRAP(int, 0, EVP_Q_digest,
+     (void *library, const char *name, const char *properties, const void *data,
+      size_t len, void *md, size_t *size),
+     (library, name, properties, data, len, md, size))
+WRAP(int, 0, EVP_DigestInit, (void *context, const void *type), (context, type))
+WRAP(int, 0, EVP_DigestInit_ex, (void *context, const void *type, void *engine),
+     (context, type, engine))
+WRAP(int, 0, EVP_DigestInit_ex2,
+     (void *context, const void *type, const void *params),
+     (context, type, params))
+WRAP(int, 0, EVP_DigestUpdate, (void *context, const void *data, size_t len),
+     (context, data, len))
+WRAP(int, 0, EVP_DigestFinal, (void *context, void *md, unsigned *size),
+     (context, md, size))
+WRAP(int, 0, EVP_DigestFinal_ex, (void *context, void *md, unsigned *size),
+     (context, md, size))
+WRAP(void *, NULL, EVP_MD_CTX_new, (void), ())
+WRAP(void *, NULL, EVP_MD_fetch,
+     (void *library, const char *name, const char *properties),
+     (library, name, properties))
+WRAP(void *, NULL, SHA256, (const void *data, size_t len, void *md),
+     (data, len, md))
 
 /* A pattern for what must stay untouched. */
 enum { UNTOUCHED = 0xA5 };
@@ -17,7 +76,7 @@ static void reply_record(const struct anchor_record *record)
     reply_bytes("payload", record->payload, sizeof(record->payload));
 }
 
-/* anchor_sha256 BYTES */
+/* anchor_sha256 BYTES; no bytes are NULL */
 static void call_sha256(char **args)
 {
     uint8_t digest[ANCHOR_DIGEST_BYTES];
@@ -25,9 +84,22 @@ static void call_sha256(char **args)
     uint8_t *bytes = bytes_of(args[0], &len);
 
     memset(digest, UNTOUCHED, sizeof(digest));
-    reply(" ret=%d", anchor_sha256(bytes, len, digest));
+    reply(" ret=%d", anchor_sha256(len ? bytes : NULL, len, digest));
     reply_bytes("digest", digest, sizeof(digest));
     free(bytes);
+}
+
+static void read_by_sha256(const void *bytes, size_t len)
+{
+    uint8_t digest[ANCHOR_DIGEST_BYTES];
+
+    anchor_sha256(bytes, len, digest);
+}
+
+/* anchor_sha256_long LEN: whether it leaves bytes out */
+static void call_sha256_long(char **args)
+{
+    reply(" early=%d", stops_early(read_by_sha256, u64_of(args[0])));
 }
 
 /* anchor_record_encode ID PREV PAYLOAD */
@@ -42,22 +114,25 @@ static void call_encode(char **args)
     free(bytes);
 }
 
-/* anchor_record_decode BYTES */
+/* anchor_record_decode BYTES [TOTAL]: in a block of exactly that size, or, with
+ * TOTAL, in memory that can only be read, TOTAL bytes long. */
 static void call_decode(char **args)
 {
     struct anchor_record record, before;
     size_t len;
-    uint8_t *bytes = bytes_of(args[0], &len);
+    uint8_t *given = bytes_of(args[0], &len);
+    size_t total = args[1] ? u64_of(args[1]) : len;
+    const uint8_t *bytes = args[1] ? mapped(given, len, total) : given;
 
     memset(&before, UNTOUCHED, sizeof(before));
     record = before;
-    enum anchor_verdict verdict = anchor_record_decode(bytes, len, &record);
+    enum anchor_verdict verdict = anchor_record_decode(bytes, total, &record);
     reply(" verdict=%d", (int)verdict);
     if (verdict == ANCHOR_OK)
         reply_record(&record);
     else
         reply(" wrote=%d", memcmp(&record, &before, sizeof(record)) != 0);
-    free(bytes);
+    free(given);
 }
 
 /* anchor_record_digest ID PREV PAYLOAD */
@@ -98,7 +173,9 @@ static void call_append(char **args)
 }
 
 static const struct call calls[] = {
+    { "libcrypto_fails", call_libcrypto_fails },
     { "anchor_sha256", call_sha256 },
+    { "anchor_sha256_long", call_sha256_long },
     { "anchor_record_encode", call_encode },
     { "anchor_record_decode", call_decode },
     { "anchor_record_digest", call_digest },

@@ -16,12 +16,18 @@ struct given_record {
     uint8_t *key, *value;
 };
 
-/* TYPE KEY VALUE; a value of no bytes is NULL. */
+/* TYPE KEY VALUE; a value of no bytes is NULL, and so is a number, which says the
+ * length that goes with it. */
 static inline struct given_record given_record(char **args)
 {
     size_t key_len, value_len;
     uint8_t *key = bytes_of(args[1], &key_len);
-    uint8_t *value = bytes_of(args[2], &value_len);
+    uint8_t *value = NULL;
+
+    if (args[2][0] == 'x')
+        value = bytes_of(args[2], &value_len);
+    else
+        value_len = (size_t)number_of(args[2]);
 
     return (struct given_record){
         .record = {
