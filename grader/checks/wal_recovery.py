@@ -7,11 +7,11 @@ from ..result import Finding
 from ..run import Failed, Run, Script
 from ..tracing import Promise, read_ends, trace
 from . import check
+from .returns import leaks
 from .wal_format import DEL, FOUR, MAX_BYTES, SET, apply, encode, random_record, show
 
 LOG = "test.wal"
 EBADMSG = -errno.EBADMSG
-CALLS = 140  # of the least buffer that there can be, more than 16 MiB
 BEFORE = (b"before", b"kept")  # a pair that is in the map when recovery begins
 LONG = "/".join(["longer-than-a-name-can-be"] * 10)  # a directory's path, of 259 bytes
 
@@ -283,24 +283,12 @@ def can_be_run_again(run: Run):
         message = "wal_recover() leaves a descriptor open"
         yield run.at_function(Finding("F109", message), "wal_recover")
     yield from (f for f in _promised(run) if f.code in ("A101", "A102"))
-    yield from _gives_memory_back(run, bad)
-
-
-def _gives_memory_back(run: Run, bad: bytes):
-    """Whatever becomes of a call: so many of them that the buffers of all would not fit."""
-    script = Script()
-    script.call("limit", "data", 16 << 20)
-    refused = [script.call("wal_recover", "bad.wal") for _ in range(CALLS)]
-    script.call("fault", "read", "1+", "errno", errno.EIO)
-    failed = [script.call("wal_recover", LOG) for _ in range(CALLS)]
-    script.call("clear")
-    whole = [script.call("wal_recover", LOG) for _ in range(CALLS)]
-    session = run.drive(script, files={LOG: _log(FOUR), "bad.wal": bad}, variant="plain")
-    for what, numbers in (("refused logs", refused), ("failed reads", failed), ("whole logs", whole)):
-        if session[numbers[-1]]["ret"] == -errno.ENOMEM != session[numbers[0]]["ret"]:
-            message = f"{CALLS} {what}, and 16 MiB of memory: wal_recover() returned -ENOMEM at last"
-            yield run.at_function(Finding("R107", message), "wal_recover")
-            return
+    recover = "wal_recover", LOG
+    yield from leaks(run, [
+        ("refusing a damaged log", ("wal_recover", "bad.wal"), None),
+        ("where reads fail", recover, ("read", "1+", "errno", errno.EIO)),
+        ("of a whole log", recover, None),
+    ], files={LOG: _log(FOUR), "bad.wal": bad})
 
 
 @check("cuts-a-torn-tail")
