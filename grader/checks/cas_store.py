@@ -99,7 +99,7 @@ def names_bytes_by_their_hash(run: Run):
 
 @check("names-bytes-by-their-hash")
 def keeps_to_the_letter(run: Run):
-    """NULL may stand for no bytes, a NUL ends a name, a failure writes no output.
+    """NULL may stand for no bytes, a NUL ends a name, no failure writes output.
 
     `data` may be NULL where `len` is 0. A name has 65 bytes, the last of them a NUL.
     Where there is nothing to give, the outputs stay as they were.
