@@ -124,10 +124,7 @@ def sanitizer_finding(text: str, what: str) -> Finding | None:
     if not report:
         return None
     where = _STUDENTS.search(text)
-    message = re.sub(r" 0x[0-9a-f]+", "", re.split(r" on (?:unknown )?address ", report[1])[0])
-    segv = re.search(r"caused by a (READ|WRITE) memory access", text)
-    if message == "SEGV" and segv:
-        message = f"SEGV, a {segv[1].lower()} where it may not {segv[1].lower()}"
+    message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
     place = (where[1], int(where[2])) if where else (None, None)
     return Finding("S105", f"{what}: {message}", *place)
 
