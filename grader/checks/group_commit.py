@@ -101,6 +101,48 @@ def holds_every_record_committed(run: Run):
         yield run.at_function(Finding("O103", "recovery finds something else"), "wal_group_commit")
 
 
+def _large(threads: int, each: int) -> list[list[tuple]]:
+    """As _records(); three of them fill a batch."""
+    return [[(kind, key, bytes(65_535)) for kind, key, _ in theirs] for theirs in _records(threads, each)]
+
+
+@check("holds-every-record-committed")
+def waits_for_room_in_a_batch(run: Run):
+    """A record that finds no room in the batch goes into the next one.
+
+    Eight threads commit records of which three fill a batch. Each is committed, and none
+    is told 0 before its own batch is flushed, whatever batch was full when it came.
+    """
+    many = _large(8, 2)
+    script, calls = _script(OPEN, _slow("sync"), *together(many), CLOSE)
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    when = "where a batch was full"
+    for number, call in calls.items():
+        if call[0].startswith("wal_group"):
+            bad = list(wrong_return(run, session[number], 0, "O103", when))
+            if bad:
+                yield bad[0]
+                return
+    found, wrong = _log(run, session)
+    problem = None if wrong else _in_order(found, many)
+    if problem:
+        wrong = [run.at_function(Finding("O103", f"{when}, {problem}"), "wal_group_commit")]
+    yield from wrong or _told_before_the_write(run, many)
+
+
+def _told_before_the_write(run: Run, many):
+    """The third write fails: who had been told 0 by then stood in a batch before it."""
+    fault = "fault", "write", 3, "errno", errno.ENOSPC
+    script, calls = _script(OPEN, _slow("sync"), _slow("write"), fault, *together(many), ("clear",), CLOSE)
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    there = records_of(parse(session.file(LOG) or b"")[0])
+    for record, reply in _commits(session, calls).items():
+        if reply["ret"] == 0 and record not in there:
+            message = f"the commit of {record[1].decode()} waited for room and was told 0, before its write"
+            yield run.at_function(Finding("D104", message), "wal_group_commit")
+            return
+
+
 @check("holds-every-record-committed")
 def marks_what_is_synced(run: Run):
     """Each mark says how much of the log was synced when its batch was written.
