@@ -15,7 +15,7 @@ from ..trace import ops
 from ..tracing import replayed_run
 from . import check
 from .batch_format import log_of, parse, records_of
-from .returns import errno_name, wrong_return
+from .returns import SYNCS_MOST, errno_name, leaks, still_open, sync_tried_again, wrong_return
 from .wal_format import FOUR, SET, apply, random_record
 
 FIRST, SECOND, THIRD = FOUR[:3]
@@ -274,6 +274,49 @@ def waits_for_two_flushes_at_most(run: Run):
 
 
 # Failures.
+
+
+@check("holds-every-record-committed")
+def opens_only_what_it_synced(run: Run):
+    """An open of which a sync fails says so, and leaves nothing open.
+
+    The directory's or the log's: each in turn fails, and wal_group_open() returns that
+    errno. What it found and could not sync, no mark may call synced.
+    """
+    for number in range(1, SYNCS_MOST + 1):
+        script, _ = _script(
+            ("fds",), ("fault", "sync", number, "errno", errno.EIO), OPEN, ("clear",), ("fds",)
+        )
+        session = run.drive(script, files=OLD)
+        if not session[3].faults:
+            return
+        when = f"though {session[3].faults[-1].call}() failed, its sync number {number}"
+        wrong = list(wrong_return(run, session[3], -errno.EIO, "F104", when))
+        left = still_open(run, session, session[1], session[5])
+        if left and not wrong:
+            message = f"a wal_group_open() that fails leaves {', '.join(left)} open"
+            wrong = [run.at_function(Finding("F109", message), "wal_group_open")]
+        if wrong:
+            yield wrong[0]
+            return
+
+
+@check("holds-every-record-committed")
+def continues_a_short_write(run: Run):
+    """A write that stops half way is continued to the end of the batch.
+
+    write(2) may take fewer bytes than it is given, and that is no failure: here the
+    first call takes 5 bytes.
+    """
+    script, _ = _script(OPEN, ("fault", "write", 1, "short", 5), commit(FIRST), ("clear",), CLOSE)
+    session = run.drive(script, files=group.FOLDER)
+    reply, data = session[3], session.file(LOG) or b""
+    if reply.faults and (reply["ret"] != 0 or data != log_of([FIRST])):
+        message = (
+            f"{reply.faults[0].call}() took 5 bytes; then wal_group_commit() returned "
+            f"{errno_name(reply['ret'])}, and {len(data)} bytes were in the log"
+        )
+        yield run.at_fault(Finding("F101", message), reply.faults[0])
 
 
 def _with_failing(run: Run, kind: str, error: int):
