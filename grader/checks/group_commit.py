@@ -1,6 +1,7 @@
 """Checks of group commit: wal_group_open, wal_group_commit, wal_group_close."""
 
 import errno
+from dataclasses import replace
 from itertools import islice
 
 from ..course import find
@@ -168,8 +169,13 @@ def marks_what_is_synced(run: Run):
 def refuses_one_record_and_commits_the_rest(run: Run):
     """A record without an encoding is refused and spoils nothing else.
 
-    It gets -EINVAL at once. The records of the others are committed.
+    It gets -EINVAL at once, and nothing is written for it. The records of the others
+    are committed.
     """
+    wrong = list(_refuses_between(run))
+    if wrong:
+        yield wrong[0]
+        return
     many = _records(4, 3)
     bad = [(3, b"k", b""), (SET, b"", b"v")]
     mixed = [[first, bad[t % 2], *rest] for t, (first, *rest) in enumerate(many)]
@@ -185,6 +191,19 @@ def refuses_one_record_and_commits_the_rest(run: Run):
     yield from wrong
     if problem:
         yield run.at_function(Finding("F110", f"beside a bad record: {problem}"), "wal_group_commit")
+
+
+def _refuses_between(run: Run):
+    bad = commit((3, b"k", b""))
+    script, _ = _script(OPEN, commit(FIRST), bad, commit(SECOND), bad, CLOSE)
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    _, wrong = _log(run, session)
+    if not wrong and session.file(LOG) != log_of([FIRST], [SECOND]):
+        message = "beside a bad record, the log does not hold the two good ones alone"
+        wrong = [run.at_function(Finding("F110", message), "wal_group_commit")]
+    yield from (replace(found, code="F110") for found in wrong)
+    steps = [("for a bad record", bad, None), ("where nothing is wrong", commit(FIRST), None)]
+    yield from leaks(run, steps, group.FOLDER, [OPEN])
 
 
 @check("holds-every-record-committed")
@@ -344,8 +363,15 @@ def fails_everyone_in_the_batch(run: Run):
     """Where a flush fails, everyone whose record stood in it is told.
 
     The second flush of six threads fails, in its write or in its sync. Those of the first
-    batch had been told 0. Nobody else is: each gets the errno.
+    batch had been told 0. Nobody else is: each gets the errno. And a record that a
+    completed flush holds stays committed, also if its writer wakes late, when a later
+    flush has failed.
     """
+    wrong = list(sync_tried_again(run, [OPEN], commit(FIRST), "D106", files=group.FOLDER))
+    yield from wrong or _fails_everyone(run) or _wakes_late(run)
+
+
+def _fails_everyone(run: Run) -> list[Finding]:
     for kind, error, code in (("sync", errno.EIO, "F104"), ("write", errno.ENOSPC, "F103")):
         session, calls = _with_failing(run, kind, error)
         fault = _fault(session)
@@ -364,8 +390,30 @@ def fails_everyone_in_the_batch(run: Run):
                 f"{record[1].decode()} {there}, and its wal_group_commit() returned "
                 f"{errno_name(replies[record]['ret'])}"
             )
-            yield run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")
-            return
+            return [run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")]
+    return []
+
+
+def _wakes_late(run: Run) -> list[Finding]:
+    """The first thread flushes; the others join the next batch, and one of them wakes
+    when the write of a third batch has failed."""
+    slow = 5 * SLOW
+    once, late, other = ((SET, key, b"") for key in (b"once", b"late", b"other"))
+    third = ("pause", 6 * slow, "@0"), ("fault", "write", 1, "errno", errno.EIO, "@0"), commit(NEXT, 0)
+    script, calls = _script(
+        OPEN, ("fault", "sync", 1, "delay", slow), ("together",), commit(once, 0), *third,
+        ("late", 12 * slow, "@1"), ("pause", slow // 4, "@1"), commit(late, 1),
+        ("pause", slow // 4, "@2"), commit(other, 2), ("apart",), CLOSE,
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    reply = _commits(session, calls)[late]
+    if reply["ret"] == 0 or late not in records_of(parse(session.file(LOG) or b"")[0]):
+        return []
+    message = (
+        f"wal_group_commit() returned {errno_name(reply['ret'])} for a record whose flush was complete; "
+        "the write of a later batch had failed before its thread woke"
+    )
+    return [run.at_function(Finding("O107", message), "wal_group_commit")]
 
 
 @check("fails-everyone-in-the-batch")
@@ -385,7 +433,8 @@ def stops_after_a_failed_flush(run: Run):
                 continue
             reply = session[number]
             yield from wrong_return(run, reply, -error, "F105", f"though {what}")
-            for fault in reply.faults[:1]:
+            written = [fault for fault in reply.faults if "write" in fault.call]
+            for fault in written[:1]:
                 yield run.at_fault(Finding("F105", f"{what}, and {fault.call}() is called again"), fault)
 
 
@@ -474,6 +523,11 @@ def _reports_a_failed_close(run: Run):
         )
         session = run.drive(script, files=group.FOLDER, seconds=HANGS)
         reply = session[5]
+        again = [fault for fault in reply.faults if fault.call == "close"][1 if kind == "close" else 0 :]
+        if again:  # the driver reports a close of what is not open
+            message = "wal_group_close() closes the log a second time"
+            yield run.at_fault(Finding("F108", message), again[0])
+            return
         if reply.faults:
             yield from wrong_return(run, reply, -errno.EIO, code, f"though {reply.faults[0].call}() failed")
         if session[7]["open"] > session[1]["open"]:
