@@ -229,11 +229,23 @@ def has_no_data_race(run: Run):
 # What the trace shows. Syncs are slow, as on a disk.
 
 
-def _slow(kind: str) -> tuple:
-    return "fault", kind, 1, "delay", SLOW
+def _slow(kind: str, times: int = 1) -> tuple:
+    return "fault", kind, 1, "delay", times * SLOW
 
 
-def _flushes(op) -> bool:
+def _flushes(replayed) -> list:
+    """The syncs behind which something had been written: another one right after costs
+    a trip, and shares nothing less."""
+    found, is_new = [], False
+    for op in replayed.ops:
+        is_new = is_new or isinstance(op, ops.Write)
+        if is_new and _syncs(op):
+            found.append(op)
+            is_new = False
+    return found
+
+
+def _syncs(op) -> bool:
     """Is it a sync of the log, or a write that is one?"""
     return isinstance(op, (ops.Sync, ops.SyncAll)) and getattr(op, "ok", True) \
         or isinstance(op, ops.Write) and op.dsync
@@ -252,7 +264,7 @@ def _eight(run: Run, slow: str) -> tuple[int, int]:
     begun, ended = _marks(replayed, ">"), _marks(replayed, "<")
     numbers = [n for n, call in calls.items() if call[0] == "wal_group_commit"]
     first, last = min(begun[n] for n in numbers), max(ended[n] for n in numbers)
-    flushes = [op for op in replayed.ops if _flushes(op) and first < op.call.entered < last]
+    flushes = [op for op in _flushes(replayed) if first < op.call.entered < last]
     if slow == "sync" and all(isinstance(op, ops.Write) for op in flushes):
         return _eight(run, "write")  # it has no syncs but those that its writes are
     waited = (sum(begun[n] < op.call.exited < ended[n] for op in flushes) for n in numbers)
@@ -284,12 +296,33 @@ def shares_its_syncs(run: Run):
 def waits_for_two_flushes_at_most(run: Run):
     """No commit waits for more than two flushes.
 
-    The one that is going on when it comes, and its own. Nobody is passed over.
+    The one that is going on when it comes, and its own. Nobody is passed over, and who
+    comes when none is going on waits for its own alone: no leader stays for the others.
     """
     waited = _best_of(run, 1, 2)
     if waited > 2:
         message = f"a commit waited until {waited} flushes had ended"
         yield run.at_function(Finding("D110", message), "wal_group_commit")
+        return
+    waited = 0
+    for _ in range(TRIES):  # any one may have been disturbed
+        waited = _first_of_three(run)
+        if waited <= 1:
+            return
+    message = f"nobody was flushing when a commit came, and it waited until {waited} flushes had ended"
+    yield run.at_function(Finding("D110", message), "wal_group_commit")
+
+
+def _first_of_three(run: Run) -> int:
+    """How many flushes the first commit of all waits for; the others come during its own."""
+    begin, first, *others, end = together([[record] for record in FOUR[:3]])
+    pauses = [("pause", SLOW, f"@{thread}") for thread in (1, 2)]
+    script, calls = _script(OPEN, _slow("sync", 4), _slow("write", 4), begin, first, *pauses, *others, end,
+                            ("clear",), CLOSE)
+    _, replayed = replayed_run(run, script, group.FOLDER, stacks=False)
+    number = next(n for n, call in calls.items() if call == first)
+    begun, ended = _marks(replayed, ">")[number], _marks(replayed, "<")[number]
+    return sum(begun < op.call.exited < ended for op in _flushes(replayed))
 
 
 # Failures.
@@ -397,11 +430,11 @@ def _fails_everyone(run: Run) -> list[Finding]:
 def _wakes_late(run: Run) -> list[Finding]:
     """The first thread flushes; the others join the next batch, and one of them wakes
     when the write of a third batch has failed."""
-    slow = 5 * SLOW
+    slow = 5 * SLOW  # as those syncs
     once, late, other = ((SET, key, b"") for key in (b"once", b"late", b"other"))
     third = ("pause", 6 * slow, "@0"), ("fault", "write", 1, "errno", errno.EIO, "@0"), commit(NEXT, 0)
     script, calls = _script(
-        OPEN, ("fault", "sync", 1, "delay", slow), ("together",), commit(once, 0), *third,
+        OPEN, _slow("sync", 5), ("together",), commit(once, 0), *third,
         ("late", 12 * slow, "@1"), ("pause", slow // 4, "@1"), commit(late, 1),
         ("pause", slow // 4, "@2"), commit(other, 2), ("apart",), CLOSE,
     )
