@@ -337,11 +337,16 @@ class Run:
         )
 
     def _race(self, kind: str, text: str) -> Finding:
-        """What ThreadSanitizer reported: at the access that held no lock, or else at the
-        later one."""
-        accesses = [(found[0], found[1], _STUDENTS.search(found[2])) for found in _ACCESS.findall(text)]
-        places = [where for _, locks, where in accesses if where and not locks]
+        """What ThreadSanitizer reported: where a lock was destroyed, or at the access that
+        held none, or else at the later one. Misuse of a lock has one place, its use."""
+        stacks = _ACCESS.findall(text)
+        accesses = [(what, locks, _STUDENTS.search(stack)) for what, locks, stack in stacks]
+        destroyed = [one for one, (_, _, stack) in zip(accesses, stacks) if "_destroy " in stack]
+        places = [where for _, _, where in destroyed if where]
+        places += [where for _, locks, where in accesses if where and not locks]
         places += [where for _, _, where in accesses if where]
+        used = None if accesses else _STUDENTS.search(text, _RACE.search(text).start())
+        places += [used] if used else []
         if not places:
             raise GraderError(f"ThreadSanitizer: {kind}: {text.strip()[:300]}")
         excerpt = tuple(

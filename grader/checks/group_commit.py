@@ -1,6 +1,7 @@
 """Checks of group commit: wal_group_open, wal_group_commit, wal_group_close."""
 
 import errno
+from dataclasses import replace
 from itertools import islice
 
 from ..course import find
@@ -10,12 +11,12 @@ from ..crash.group import CLOSE, LOG, OPEN, commit, together
 from ..crash.survive import survive, trace
 from ..errors import CannotJudge
 from ..result import Finding
-from ..run import Run, Script
+from ..run import Failed, Run, Script
 from ..trace import ops
 from ..tracing import replayed_run
 from . import check
 from .batch_format import log_of, parse, records_of
-from .returns import errno_name, wrong_return
+from .returns import SYNCS_MOST, errno_name, leaks, still_open, sync_tried_again, wrong_return
 from .wal_format import FOUR, SET, apply, random_record
 
 FIRST, SECOND, THIRD = FOUR[:3]
@@ -101,6 +102,48 @@ def holds_every_record_committed(run: Run):
         yield run.at_function(Finding("O103", "recovery finds something else"), "wal_group_commit")
 
 
+def _large(threads: int, each: int) -> list[list[tuple]]:
+    """As _records(); three of them fill a batch."""
+    return [[(kind, key, bytes(65_535)) for kind, key, _ in theirs] for theirs in _records(threads, each)]
+
+
+@check("holds-every-record-committed")
+def waits_for_room_in_a_batch(run: Run):
+    """A record that finds no room in the batch goes into the next one.
+
+    Eight threads commit records of which three fill a batch. Each is committed, and none
+    is told 0 before its own batch is flushed, whatever batch was full when it came.
+    """
+    many = _large(8, 2)
+    script, calls = _script(OPEN, _slow("sync"), *together(many), CLOSE)
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    when = "where a batch was full"
+    for number, call in calls.items():
+        if call[0].startswith("wal_group"):
+            bad = list(wrong_return(run, session[number], 0, "O103", when))
+            if bad:
+                yield bad[0]
+                return
+    found, wrong = _log(run, session)
+    problem = None if wrong else _in_order(found, many)
+    if problem:
+        wrong = [run.at_function(Finding("O103", f"{when}, {problem}"), "wal_group_commit")]
+    yield from wrong or _told_before_the_write(run, many)
+
+
+def _told_before_the_write(run: Run, many):
+    """The third write fails: who had been told 0 by then stood in a batch before it."""
+    fault = "fault", "write", 3, "errno", errno.ENOSPC
+    script, calls = _script(OPEN, _slow("sync"), _slow("write"), fault, *together(many), ("clear",), CLOSE)
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    there = records_of(parse(session.file(LOG) or b"")[0])
+    for record, reply in _commits(session, calls).items():
+        if reply["ret"] == 0 and record not in there:
+            message = f"the commit of {record[1].decode()} waited for room and was told 0, before its write"
+            yield run.at_function(Finding("D104", message), "wal_group_commit")
+            return
+
+
 @check("holds-every-record-committed")
 def marks_what_is_synced(run: Run):
     """Each mark says how much of the log was synced when its batch was written.
@@ -126,8 +169,13 @@ def marks_what_is_synced(run: Run):
 def refuses_one_record_and_commits_the_rest(run: Run):
     """A record without an encoding is refused and spoils nothing else.
 
-    It gets -EINVAL at once. The records of the others are committed.
+    It gets -EINVAL at once, and nothing is written for it. The records of the others
+    are committed.
     """
+    wrong = list(_refuses_between(run))
+    if wrong:
+        yield wrong[0]
+        return
     many = _records(4, 3)
     bad = [(3, b"k", b""), (SET, b"", b"v")]
     mixed = [[first, bad[t % 2], *rest] for t, (first, *rest) in enumerate(many)]
@@ -145,6 +193,19 @@ def refuses_one_record_and_commits_the_rest(run: Run):
         yield run.at_function(Finding("F110", f"beside a bad record: {problem}"), "wal_group_commit")
 
 
+def _refuses_between(run: Run):
+    bad = commit((3, b"k", b""))
+    script, _ = _script(OPEN, commit(FIRST), bad, commit(SECOND), bad, CLOSE)
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    _, wrong = _log(run, session)
+    if not wrong and session.file(LOG) != log_of([FIRST], [SECOND]):
+        message = "beside a bad record, the log does not hold the two good ones alone"
+        wrong = [run.at_function(Finding("F110", message), "wal_group_commit")]
+    yield from (replace(found, code="F110") for found in wrong)
+    steps = [("for a bad record", bad, None), ("where nothing is wrong", commit(FIRST), None)]
+    yield from leaks(run, steps, group.FOLDER, [OPEN])
+
+
 @check("holds-every-record-committed")
 def has_no_data_race(run: Run):
     """ThreadSanitizer sees no data race.
@@ -156,23 +217,46 @@ def has_no_data_race(run: Run):
     many = _records(8, 6)
     late = ("pause", 300, "@8"), (*CLOSE, "@8")
     begin, *commits, end = together(many)
-    for script, _ in (
-        _script(OPEN, begin, *commits, end, CLOSE),
-        _script(OPEN, ("fault", "sync", 1, "delay", 200), begin, *commits, *late, end),
-        _script(OPEN, ("fault", "sync", 3, "errno", errno.EIO), begin, *commits, end, CLOSE),
+    for calls in (
+        (OPEN, begin, *commits, end, CLOSE),
+        (OPEN, ("fault", "sync", 1, "delay", 200), begin, *commits, *late, end, commit(NEXT)),
+        (OPEN, ("fault", "sync", 3, "errno", errno.EIO), begin, *commits, end, CLOSE),
     ):
-        run.drive(script, files=group.FOLDER, variant="raced", seconds=4 * HANGS)
-    yield from ()  # a race raises Failed, with its finding
+        try:
+            run.drive(_script(*calls)[0], files=group.FOLDER, variant="raced", seconds=4 * HANGS)
+        except Failed as failed:
+            yield from (_of_close(run, found, calls) for found in failed.findings)
+            return
+
+
+def _of_close(run: Run, found: Finding, calls) -> Finding:
+    """A lock that is good until the log is closed, and not for a commit that comes later."""
+    if "invalid mutex" not in found.message or calls[-1] != commit(NEXT):
+        return found
+    message = f"{found.message}, in a commit that came after wal_group_close(), at {found.file}:{found.line}"
+    return run.at_function(replace(found, message=message), "wal_group_close")
 
 
 # What the trace shows. Syncs are slow, as on a disk.
 
 
-def _slow(kind: str) -> tuple:
-    return "fault", kind, 1, "delay", SLOW
+def _slow(kind: str, times: int = 1) -> tuple:
+    return "fault", kind, 1, "delay", times * SLOW
 
 
-def _flushes(op) -> bool:
+def _flushes(replayed) -> list:
+    """The syncs behind which something had been written: another one right after costs
+    a trip, and shares nothing less."""
+    found, is_new = [], False
+    for op in replayed.ops:
+        is_new = is_new or isinstance(op, ops.Write)
+        if is_new and _syncs(op):
+            found.append(op)
+            is_new = False
+    return found
+
+
+def _syncs(op) -> bool:
     """Is it a sync of the log, or a write that is one?"""
     return isinstance(op, (ops.Sync, ops.SyncAll)) and getattr(op, "ok", True) \
         or isinstance(op, ops.Write) and op.dsync
@@ -191,7 +275,7 @@ def _eight(run: Run, slow: str) -> tuple[int, int]:
     begun, ended = _marks(replayed, ">"), _marks(replayed, "<")
     numbers = [n for n, call in calls.items() if call[0] == "wal_group_commit"]
     first, last = min(begun[n] for n in numbers), max(ended[n] for n in numbers)
-    flushes = [op for op in replayed.ops if _flushes(op) and first < op.call.entered < last]
+    flushes = [op for op in _flushes(replayed) if first < op.call.entered < last]
     if slow == "sync" and all(isinstance(op, ops.Write) for op in flushes):
         return _eight(run, "write")  # it has no syncs but those that its writes are
     waited = (sum(begun[n] < op.call.exited < ended[n] for op in flushes) for n in numbers)
@@ -223,15 +307,79 @@ def shares_its_syncs(run: Run):
 def waits_for_two_flushes_at_most(run: Run):
     """No commit waits for more than two flushes.
 
-    The one that is going on when it comes, and its own. Nobody is passed over.
+    The one that is going on when it comes, and its own. Nobody is passed over, and who
+    comes when none is going on waits for its own alone: no leader stays for the others.
     """
     waited = _best_of(run, 1, 2)
     if waited > 2:
         message = f"a commit waited until {waited} flushes had ended"
         yield run.at_function(Finding("D110", message), "wal_group_commit")
+        return
+    waited = 0
+    for _ in range(TRIES):  # any one may have been disturbed
+        waited = _first_of_three(run)
+        if waited <= 1:
+            return
+    message = f"nobody was flushing when a commit came, and it waited until {waited} flushes had ended"
+    yield run.at_function(Finding("D110", message), "wal_group_commit")
+
+
+def _first_of_three(run: Run) -> int:
+    """How many flushes the first commit of all waits for; the others come during its own."""
+    begin, first, *others, end = together([[record] for record in FOUR[:3]])
+    pauses = [("pause", SLOW, f"@{thread}") for thread in (1, 2)]
+    script, calls = _script(OPEN, _slow("sync", 4), _slow("write", 4), begin, first, *pauses, *others, end,
+                            ("clear",), CLOSE)
+    _, replayed = replayed_run(run, script, group.FOLDER, stacks=False)
+    number = next(n for n, call in calls.items() if call == first)
+    begun, ended = _marks(replayed, ">")[number], _marks(replayed, "<")[number]
+    return sum(begun < op.call.exited < ended for op in _flushes(replayed))
 
 
 # Failures.
+
+
+@check("holds-every-record-committed")
+def opens_only_what_it_synced(run: Run):
+    """An open of which a sync fails says so, and leaves nothing open.
+
+    The directory's or the log's: each in turn fails, and wal_group_open() returns that
+    errno. What it found and could not sync, no mark may call synced.
+    """
+    for number in range(1, SYNCS_MOST + 1):
+        script, _ = _script(
+            ("fds",), ("fault", "sync", number, "errno", errno.EIO), OPEN, ("clear",), ("fds",)
+        )
+        session = run.drive(script, files=OLD)
+        if not session[3].faults:
+            return
+        when = f"though {session[3].faults[-1].call}() failed, its sync number {number}"
+        wrong = list(wrong_return(run, session[3], -errno.EIO, "F104", when))
+        left = still_open(run, session, session[1], session[5])
+        if left and not wrong:
+            message = f"a wal_group_open() that fails leaves {', '.join(left)} open"
+            wrong = [run.at_function(Finding("F109", message), "wal_group_open")]
+        if wrong:
+            yield wrong[0]
+            return
+
+
+@check("holds-every-record-committed")
+def continues_a_short_write(run: Run):
+    """A write that stops half way is continued to the end of the batch.
+
+    write(2) may take fewer bytes than it is given, and that is no failure: here the
+    first call takes 5 bytes.
+    """
+    script, _ = _script(OPEN, ("fault", "write", 1, "short", 5), commit(FIRST), ("clear",), CLOSE)
+    session = run.drive(script, files=group.FOLDER)
+    reply, data = session[3], session.file(LOG) or b""
+    if reply.faults and (reply["ret"] != 0 or data != log_of([FIRST])):
+        message = (
+            f"{reply.faults[0].call}() took 5 bytes; then wal_group_commit() returned "
+            f"{errno_name(reply['ret'])}, and {len(data)} bytes were in the log"
+        )
+        yield run.at_fault(Finding("F101", message), reply.faults[0])
 
 
 def _with_failing(run: Run, kind: str, error: int):
@@ -259,8 +407,15 @@ def fails_everyone_in_the_batch(run: Run):
     """Where a flush fails, everyone whose record stood in it is told.
 
     The second flush of six threads fails, in its write or in its sync. Those of the first
-    batch had been told 0. Nobody else is: each gets the errno.
+    batch had been told 0. Nobody else is: each gets the errno. And a record that a
+    completed flush holds stays committed, also if its writer wakes late, when a later
+    flush has failed.
     """
+    wrong = list(sync_tried_again(run, [OPEN], commit(FIRST), "D106", files=group.FOLDER))
+    yield from wrong or _fails_everyone(run) or _wakes_late(run)
+
+
+def _fails_everyone(run: Run) -> list[Finding]:
     for kind, error, code in (("sync", errno.EIO, "F104"), ("write", errno.ENOSPC, "F103")):
         session, calls = _with_failing(run, kind, error)
         fault = _fault(session)
@@ -279,8 +434,30 @@ def fails_everyone_in_the_batch(run: Run):
                 f"{record[1].decode()} {there}, and its wal_group_commit() returned "
                 f"{errno_name(replies[record]['ret'])}"
             )
-            yield run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")
-            return
+            return [run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")]
+    return []
+
+
+def _wakes_late(run: Run) -> list[Finding]:
+    """The first thread flushes; the others join the next batch, and one of them wakes
+    when the write of a third batch has failed."""
+    slow = 5 * SLOW  # as those syncs
+    once, late, other = ((SET, key, b"") for key in (b"once", b"late", b"other"))
+    third = ("pause", 6 * slow, "@0"), ("fault", "write", 1, "errno", errno.EIO, "@0"), commit(NEXT, 0)
+    script, calls = _script(
+        OPEN, _slow("sync", 5), ("together",), commit(once, 0), *third,
+        ("late", 12 * slow, "@1"), ("pause", slow // 4, "@1"), commit(late, 1),
+        ("pause", slow // 4, "@2"), commit(other, 2), ("apart",), CLOSE,
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    reply = _commits(session, calls)[late]
+    if reply["ret"] == 0 or late not in records_of(parse(session.file(LOG) or b"")[0]):
+        return []
+    message = (
+        f"wal_group_commit() returned {errno_name(reply['ret'])} for a record whose flush was complete; "
+        "the write of a later batch had failed before its thread woke"
+    )
+    return [run.at_function(Finding("O107", message), "wal_group_commit")]
 
 
 @check("fails-everyone-in-the-batch")
@@ -300,7 +477,8 @@ def stops_after_a_failed_flush(run: Run):
                 continue
             reply = session[number]
             yield from wrong_return(run, reply, -error, "F105", f"though {what}")
-            for fault in reply.faults[:1]:
+            written = [fault for fault in reply.faults if "write" in fault.call]
+            for fault in written[:1]:
                 yield run.at_fault(Finding("F105", f"{what}, and {fault.call}() is called again"), fault)
 
 
@@ -389,6 +567,11 @@ def _reports_a_failed_close(run: Run):
         )
         session = run.drive(script, files=group.FOLDER, seconds=HANGS)
         reply = session[5]
+        again = [fault for fault in reply.faults if fault.call == "close"][1 if kind == "close" else 0 :]
+        if again:  # the driver reports a close of what is not open
+            message = "wal_group_close() closes the log a second time"
+            yield run.at_fault(Finding("F108", message), again[0])
+            return
         if reply.faults:
             yield from wrong_return(run, reply, -errno.EIO, code, f"though {reply.faults[0].call}() failed")
         if session[7]["open"] > session[1]["open"]:

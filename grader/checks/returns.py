@@ -60,7 +60,7 @@ def still_open(run: Run, session: Session, before: Reply, after: Reply) -> list[
     return found
 
 
-def sync_tried_again(run: Run, before, call, code: str, number: int = 1):
+def sync_tried_again(run: Run, before, call, code: str, number: int = 1, files=None):
     """Fails (EIO) one sync of a call. `code` where the call syncs the same descriptor
     again, and then returns 0: the second sync has nothing to do, and proves nothing.
 
@@ -72,7 +72,7 @@ def sync_tried_again(run: Run, before, call, code: str, number: int = 1):
     script.call("fault", "any", "1+", "watch")
     script.call("fault", "sync", number, "errno", errno.EIO)
     made = script.call(*call)
-    reply = run.drive(script)[made]
+    reply = run.drive(script, files=files)[made]
     failed = next((fault for fault in reply.faults if fault.what == "errno"), None)
     if failed is None or reply["ret"] < 0:
         return
