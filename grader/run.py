@@ -136,10 +136,6 @@ def sanitizer_finding(text: str, what: str) -> Finding | None:
     if not report:
         return None
     where = _STUDENTS.search(text)
-<<<<<<< HEAD
-=======
-    message = re.sub(r"0x[0-9a-f]+", "an address", report[1]).split(" on an address")[0]
->>>>>>> fc1814ed6a0a51fa06782b1533bf046197761db7
     place = (where[1], int(where[2])) if where else (None, None)
     if report[0].startswith("runtime"):
         message = re.sub(r" 0x[0-9a-f]+", "", report[1])
