@@ -34,7 +34,7 @@ static void gather(struct wal_group *group)
     struct timespec until;
     int err = 0;
 
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += GATHER_NSEC;
     if (until.tv_nsec >= 1000000000) {
         until.tv_sec++;
@@ -63,10 +63,12 @@ static void lead(struct wal_group *group)
     gather(group);
     struct wal_batch *batch = group->filling;
     uint64_t number = group->number;
+    uint64_t synced = group->log.offset;
+    int fd = group->log.fd;
     begin_batch(group);
 
     pthread_mutex_unlock(&group->lock);
-    int err = flush(group->log.fd, batch, group->log.offset);
+    int err = flush(fd, batch, synced);
     pthread_mutex_lock(&group->lock);
 
     group->flushing = 0;
@@ -127,6 +129,7 @@ int wal_group_open(struct wal_group *group, const char *path)
 {
 //> wal_group_open
     int err = wal_open(&group->log, path);
+    pthread_condattr_t monotonic; /* whoever sets the time delays no leader */
 
     if (err)
         return err;
@@ -139,7 +142,10 @@ int wal_group_open(struct wal_group *group, const char *path)
     }
     pthread_mutex_init(&group->lock, NULL);
     pthread_cond_init(&group->flushed, NULL);
-    pthread_cond_init(&group->joined, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&group->joined, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     group->number = 0;
     group->durable = 0;
     group->released = 0;
