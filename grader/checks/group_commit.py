@@ -434,7 +434,8 @@ def _fails_everyone(run: Run) -> list[Finding]:
                 f"{record[1].decode()} {there}, and its wal_group_commit() returned "
                 f"{errno_name(replies[record]['ret'])}"
             )
-            return [run.at_function(Finding("F105" if record in later else code, message), "wal_group_commit")]
+            said = Finding("F105" if record in later else code, message)
+            return [run.at_function(said, "wal_group_commit")]
     return []
 
 
