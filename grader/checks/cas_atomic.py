@@ -269,8 +269,8 @@ def _lock_taken(run: Run):
 
 def _with_a_lock_taken(run: Run, session, reply, times: str):
     taken = [i for i, fault in enumerate(reply.faults) if fault.what == "errno"]
-    if not taken:
-        return
+    if not taken or taken[0] == 0:
+        return  # a file without a name, of which no cleaner knows, or one that mkstemp(3) made unseen
     lock, created = reply.faults[taken[-1]], reply.faults[taken[-1] + 1 :]
     if reply["ret"] == 0 and not created:
         message = f"a cleaner had the lock, {lock.call}() said so, and cas_store() went on with that file"
