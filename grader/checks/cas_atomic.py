@@ -227,8 +227,8 @@ def _what_is_no_leftover(run: Run):
     for number, store, name, when in opened:
         yield from wrong_return(run, session[number], 0, "R306", f"where {when}")
         if name not in session.names(store):
-            message = f"cas_open() removed {name}, though {when}"
-            yield run.at_function(Finding("R306", message), "cas_open")
+            code = "A109" if name in live else "R306"
+            yield run.at_function(Finding(code, f"cas_open() removed {name}, though {when}"), "cas_open")
             return
     left = [name for name in dead if name in session.names(STORE)]
     if left:

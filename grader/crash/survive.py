@@ -266,23 +266,29 @@ def counterexample(
     met = _at_failure(run, traced, worst.tried.point)
     if met:
         return replace(finding, file=met[0], line=met[1])
+    innocent = _killed(traced) if worst.promise.code.startswith("D") else range(0)
     done = traced.done_at(worst.tried.point)
-    last = next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
-    innocent = _killed_in_it(traced, last) if worst.promise.code.startswith("D") else range(0)
+    last = _first_behind(traced, innocent) or next((d.call[0] for d in reversed(done) if d.ok), None)
     return verdict.at_lost_call(
-        run, traced.ops, profile, worst.tried, finding, subject.promising, last, innocent
+        run, traced.ops, profile, worst.tried, finding, subject.promising,
+        last or subject.recovering, innocent,
     )
 
 
-def _killed_in_it(traced: Traced, last: str) -> range:
-    """The positions of the call in which a process was killed: it promised nothing, so
-    another function, the `last` that returned, should have made good what was lost."""
+def _killed(traced: Traced) -> range:
+    """The positions of the call in which a process was killed: it promised nothing."""
     for op in traced.trace.ops:
         words = op.text.split() if isinstance(op, Mark) else [""]
         if words[0] == "!" and words[3] == "kill" and int(words[1]) in traced.begun:
-            at, call = traced.begun[int(words[1])]
-            return range(at, op.call.entered) if call[0] != last else range(0)
+            return range(traced.begun[int(words[1])][0], op.call.entered)
     return range(0)
+
+
+def _first_behind(traced: Traced, killed: range) -> str | None:
+    """The first function that another process called: it should have made good what was
+    lost."""
+    behind = [begun for begun in traced.begun.values() if killed and begun[0] > killed[-1]]
+    return min(behind)[1][0] if behind else None
 
 
 def _with_stacks(
