@@ -216,7 +216,7 @@ static int look_beyond(const char *dir, struct anchor_recovery *found)
 
     if (!stream)
         return -errno;
-    while ((entry = readdir(stream))) {
+    while (errno = 0, (entry = readdir(stream))) {
         uint64_t id;
         char *dot = strchr(entry->d_name, '.');
         if (!dot || strncmp(entry->d_name, "anchor_", 7) != 0 ||
@@ -228,8 +228,9 @@ static int look_beyond(const char *dir, struct anchor_recovery *found)
             found->highest = id > found->highest ? id : found->highest;
         }
     }
+    int err = -errno;
     closedir(stream);
-    return 0;
+    return err;
 }
 
 /* Renames a torn file to the first free name; its place counts as empty. */
