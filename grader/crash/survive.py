@@ -266,29 +266,30 @@ def counterexample(
     met = _at_failure(run, traced, worst.tried.point)
     if met:
         return replace(finding, file=met[0], line=met[1])
-    innocent = _killed(traced) if worst.promise.code.startswith("D") else range(0)
+    going_on, innocent = _going_on(traced)
     done = traced.done_at(worst.tried.point)
-    last = _first_behind(traced, innocent) or next((d.call[0] for d in reversed(done) if d.ok), None)
+    last = going_on or next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
+    if not worst.promise.code.startswith("D"):
+        innocent = range(0)
     return verdict.at_lost_call(
-        run, traced.ops, profile, worst.tried, finding, subject.promising,
-        last or subject.recovering, innocent,
+        run, traced.ops, profile, worst.tried, finding, subject.promising, last, innocent
     )
 
 
-def _killed(traced: Traced) -> range:
-    """The positions of the call in which a process was killed: it promised nothing."""
+def _going_on(traced: Traced) -> tuple[str | None, range]:
+    """Where a process was killed: the first function that another one called, and the
+    positions of the call in which it was killed. That promised nothing, so the other
+    should have made good what was lost; none where both are one function, which is then
+    looked into."""
+    killed, name = range(0), ""
     for op in traced.trace.ops:
         words = op.text.split() if isinstance(op, Mark) else [""]
         if words[0] == "!" and words[3] == "kill" and int(words[1]) in traced.begun:
-            return range(traced.begun[int(words[1])][0], op.call.entered)
-    return range(0)
-
-
-def _first_behind(traced: Traced, killed: range) -> str | None:
-    """The first function that another process called: it should have made good what was
-    lost."""
+            at, (name, *_) = traced.begun[int(words[1])]
+            killed = range(at, op.call.entered)
     behind = [begun for begun in traced.begun.values() if killed and begun[0] > killed[-1]]
-    return min(behind)[1][0] if behind else None
+    first = min(behind)[1][0] if behind else None
+    return first, range(0) if first == name else killed
 
 
 def _with_stacks(
