@@ -14,7 +14,7 @@ SHOWN = 3
 def passes_every_right_recovery(run: Run):
     """Your test passes every recovery that is right, whatever its shape.
 
-    It ends with status 0 for twelve of them: they map the log, read it in pieces of any
+    It ends with status 0 for thirteen of them: they map the log, read it in pieces of any
     size, or look through it before they replay. A recovery that only returns -ENOSYS does
     not pass: a test that never finds fault says nothing. Your test stays within its time and
     its memory, AddressSanitizer's eyes included.

@@ -15,7 +15,7 @@ from grader.crash.survive import _in_processes, trace
 from grader.graph import LessonGraph
 from grader.mutants import mutants, stage_mutant
 from grader.result import Finding
-from grader.run import Reply, Run, Script
+from grader.run import Reply, Run, Script, Sparse
 from grader.trace import ops
 
 
@@ -60,7 +60,8 @@ def test_two_equal_records_are_two(run):
 
 
 def test_a_file_of_a_size_and_what_stays_open_are_said(run):
-    session, (before, opened, after) = drive(run, ("fds",), ("wal_open", 0, "a"), ("fds",), files={"a": 5 << 30})
+    session, (before, opened, after) = drive(run, ("fds",), ("wal_open", 0, "a"), ("fds",),
+                                             files={"a": Sparse(b"", 5 << 30)})
     assert session[opened]["offset"] == 5 << 30
     assert still_open(run, session, session[before], session[after]) == ["a"]
 
