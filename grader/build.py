@@ -85,7 +85,7 @@ def program(inside: str, variant: str) -> list[str]:
 
 
 def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:
-    """Runs the lesson's compile commands in /work/lesson."""
+    """Runs the lesson's compile commands in the sandbox's lesson/."""
     missing = [name for name in lesson.files if not (sandbox.tree / "lesson" / name).is_file()]
     if missing:
         return Build(tuple(
@@ -104,7 +104,7 @@ def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:
 
 
 def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
-    """Builds /work/VARIANT/driver from the lesson's commands and our driver."""
+    """Builds the sandbox's VARIANT/driver from the lesson's commands and our driver."""
     for linked in LINKED[variant]:
         words = _driver_commands(lesson, variant, linked)
         script = "set -e\n" + "\n".join(map(shlex.join, words))

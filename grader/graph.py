@@ -13,7 +13,7 @@ from . import result
 from .checks import REGISTRY, Check
 from .course import Lesson
 from .errors import CannotJudge, GraderError, UsageError
-from .result import CheckResult, LessonResult
+from .result import CheckResult, Finding, LessonResult
 from .run import Failed, Run
 
 
@@ -57,15 +57,18 @@ class LessonGraph:
         )
 
     def _judge(self, check: Check):
-        """Its status, findings, a detail, and what was tried."""
+        """Its status, findings, a detail, and what was tried. What ends the check early
+        takes back nothing that it had found."""
+        findings: list[Finding] = []
         try:
             run = self.run
             run.tried, run.note = [], ""
-            findings = tuple(check.run(run))
+            findings.extend(check.run(run))
         except Failed as failed:
-            findings = failed.findings
+            findings.extend(failed.findings)
         except CannotJudge as reason:
-            return result.CANNOT_JUDGE, (), str(reason), tuple(run.tried)
+            if not findings:
+                return result.CANNOT_JUDGE, (), str(reason), tuple(run.tried)
         except UsageError:
             raise
         except GraderError as error:
@@ -75,7 +78,7 @@ class LessonGraph:
             where = f"{Path(last.filename).name}:{last.lineno}"
             return result.GRADER_ERROR, (), f"{type(error).__name__} at {where}: {error}", ()
         if findings:
-            return result.FAILED, findings, "", tuple(run.tried)
+            return result.FAILED, tuple(findings), "", tuple(run.tried)
         return result.PASSED, (), run.note, tuple(run.tried)
 
     def all(self) -> LessonResult:

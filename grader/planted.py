@@ -18,13 +18,13 @@ from pathlib import Path
 
 import yaml
 
-from . import build, stage
+from . import build, sanitizers, stage
 from .course import HERE, ROOT, find
 from .errors import GraderError
 from .mutants import mutants, stage_mutant, stage_variant, variants
 from .render import render_file
 from .result import Finding
-from .run import Failed, Run, read_regular, sanitizer_finding
+from .run import Failed, Run, read_regular
 from .sandbox import Completed, Sandbox
 
 KEPT = ROOT / "build" / "planted"
@@ -252,7 +252,7 @@ class Trials:
         """What the sanitizers say of the test itself, on the reference."""
         trial = self._try(solutions(self.lesson, "right")[0], checked=True)
         text = trial.done.stderr.decode(errors="replace") if trial else ""
-        found = sanitizer_finding(text, "the test")
+        found = sanitizers.memory(text, "the test")
         return [found] if found else []
 
 

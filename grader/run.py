@@ -12,26 +12,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from . import build, stage
+from . import build, sanitizers, stage
 from .course import Lesson
 from .errors import GraderError
 from .result import Finding
 from .sandbox import Completed, Sandbox
+from .sanitizers import STUDENTS
 
 READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
 HERE = "@here"  # in a script: the directory of the run, as an absolute path
-_SANITIZER = re.compile(r"(?:ERROR: AddressSanitizer:|runtime error:) (.*)")
-_WHERE_IN_MEMORY = re.compile(r":? (?:memory ranges \[|(?:on |at )?(?:unknown )?(?:address )?)0x.*")
-_FRAMES = re.compile(r"((?:^ +#\d+ [^\n]*\n?)+)", re.M)
-_FRAME = re.compile(r"#\d+ 0x\w+ in (\w+) (?:\S*/)?(w\d\d/[\w.]+:\d+)")
-_OBJECT = re.compile(r"'(\w+)' \(line (\d+)\) <== (Memory access at offset \d+ \w+)")
-_RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])")
-_ACCESS = re.compile(
-    r"^  (\w[^\n]*?) at 0x\w+ by (?:main )?thread[^\n]*?(\(mutexes[^\n]*)?:\n((?:    #[^\n]*\n)+)", re.M
-)
 _FAULT = re.compile(r"! (\d+) (\w+) (\w+) (-?\d+) @(0x[0-9a-f]+(?:,0x[0-9a-f]+)*) fd=(-?\d+)")
-_STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
 class Failed(Exception):
@@ -128,36 +119,6 @@ class Session:
 
     def mode(self, name: str) -> int:
         return stat.S_IMODE((self.folder / name).lstat().st_mode)
-
-
-def sanitizer_finding(text: str, what: str) -> Finding | None:
-    """What AddressSanitizer or UBSan reported, at the student's line if it names one."""
-    report = _SANITIZER.search(text)
-    if not report:
-        return None
-    where = _STUDENTS.search(text)
-    place = (where[1], int(where[2])) if where else (None, None)
-    if report[0].startswith("runtime"):
-        message = re.sub(r" 0x[0-9a-f]+", "", report[1])
-        return Finding("S105", f"{what}: {message}", *place)
-    message = _WHERE_IN_MEMORY.sub("", report[1])
-    access = re.search(r"^(READ|WRITE) of size \d+", text, re.M)
-    message += f", a {access[0]}" if access else ""
-    bad = re.search(r"caused by a (READ|WRITE) memory access", text)
-    message += f", a {bad[1].lower()} where it may not {bad[1].lower()}" if bad else ""
-    return Finding("S105", f"{what}: {message}", *place, tuple(_memory(text[report.end():])))
-
-
-def _memory(text: str):
-    """The student's functions in the first stack of AddressSanitizer's report, and the
-    variable that it names."""
-    stack = _FRAMES.search(text)
-    frames = _FRAME.findall(stack[1]) if stack else []
-    if frames:
-        yield f"called by {' < '.join(f'{name}() {place}' for name, place in frames)}"
-    variable = _OBJECT.search(text)
-    if variable:
-        yield f"{variable[3]} '{variable[1]}', declared in line {variable[2]}"
 
 
 def read_regular(path: Path) -> bytes | None:
@@ -316,12 +277,12 @@ class Run:
         begun = re.findall(r"^> (\d+) (\w+)$", done.marks.decode(errors="replace"), re.M)
         name, what = _last_calls(begun, replies, script.told)
         text = done.stderr.decode(errors="replace")
-        race = _RACE.search(text)
+        race = sanitizers.race(text)
         if race:
-            return self._race(race[1], text)
+            return race
         if done.stopped:
             return self.at_function(build.stopped_finding(done, what), name)
-        report = sanitizer_finding(text, what)
+        report = sanitizers.memory(text, what)
         if report:
             return report
         if done.signal == 24 or done.signal == 9:
@@ -331,25 +292,6 @@ class Run:
         return self.at_function(
             Finding("S106", f"{what} ended the program with status {done.status}"), name
         )
-
-    def _race(self, kind: str, text: str) -> Finding:
-        """What ThreadSanitizer reported: where a lock was destroyed, or at the access that
-        held none, or else at the later one. Misuse of a lock has one place, its use."""
-        stacks = _ACCESS.findall(text)
-        accesses = [(what, locks, _STUDENTS.search(stack)) for what, locks, stack in stacks]
-        destroyed = [one for one, (_, _, stack) in zip(accesses, stacks) if "_destroy " in stack]
-        places = [where for _, _, where in destroyed if where]
-        places += [where for _, locks, where in accesses if where and not locks]
-        places += [where for _, _, where in accesses if where]
-        used = None if accesses else _STUDENTS.search(text, _RACE.search(text).start())
-        places += [used] if used else []
-        if not places:
-            raise GraderError(f"ThreadSanitizer: {kind}: {text.strip()[:300]}")
-        excerpt = tuple(
-            f"{what}, {'with' if locks else 'without'} a lock{f': {where[1]}:{where[2]}' if where else ''}"
-            for what, locks, where in accesses[:2]
-        )
-        return Finding("S107", f"ThreadSanitizer: {kind}", places[0][1], int(places[0][2]), excerpt)
 
     # Where in the student's files something is.
 
@@ -389,7 +331,7 @@ class Run:
         )
         places = {}
         for address, text in zip(addresses, done.stdout.decode(errors="replace").splitlines()):
-            found = _STUDENTS.search(text)
+            found = STUDENTS.search(text)
             if found:
                 places[address] = (found[1], int(found[2]))
         return places

@@ -8,7 +8,7 @@ Three levels, the best that the machine allows:
     uid         root without bubblewrap: an unused uid and the limits below.
     limits      neither: limits on time, memory, files and processes, no more.
 
-The tree stands at /work at the first level and at its own path at the others;
+The tree stands at INSIDE at the first level and at its own path at the others;
 `Sandbox.inside` says where a program sees it. strace, when asked for, stays outside.
 """
 
@@ -27,6 +27,7 @@ from pathlib import Path
 
 from .errors import GraderError, UsageError
 
+INSIDE = "/work"
 OUTPUT_MAX_BYTES = 1 << 20
 DISK_MAX_BYTES = 256 << 20
 DISK_MAX_FILES = 20_000
@@ -140,7 +141,7 @@ def _kill_all_of(uid: int) -> None:
 class Sandbox:
     """A directory of the machine in which programs of a student run.
 
-    tree    the staged files, writable; /work inside
+    tree    the staged files, writable
     tmp     writable; /tmp inside
     """
 
@@ -174,7 +175,7 @@ class Sandbox:
 
     @property
     def inside(self) -> str:
-        return "/work" if self.level.name == "namespaces" else str(self.tree)
+        return INSIDE if self.level.name == "namespaces" else str(self.tree)
 
     def command(self, argv, cwd: str, seconds: float, memory: bool, init=False) -> list[str]:
         """The whole command: bubblewrap, the limits, then argv."""
@@ -182,10 +183,10 @@ class Sandbox:
         if self.level.name != "namespaces":
             return limited
         words = ["bwrap", *_namespaces(), *["--as-pid-1"] * init]
-        words += ["--bind", str(self.tmp), "/tmp", "--bind", str(self.tree), "/work"]
+        words += ["--bind", str(self.tmp), "/tmp", "--bind", str(self.tree), INSIDE]
         for name in ("passwd", "group"):
             words += ["--ro-bind", str(self.home / name), f"/etc/{name}"]
-        words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", f"/work/{cwd}"]
+        words += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", f"{INSIDE}/{cwd}"]
         return [*words, "--", *limited]
 
     def run(

@@ -4,11 +4,13 @@ import errno
 from dataclasses import replace
 
 from ..result import Finding
-from ..run import Failed, Run, Script
+from ..run import Run, Script
 from ..tracing import Promise, trace
 from . import check, ed25519
 from .anchor_format import LAST_ID, NO_DIGEST, Record, chain, cosign
-from .returns import errno_name, interrupted_syncs, leaks, still_open, wrong_return
+from .returns import (
+    errno_name, if_it_never_returns, interrupted_syncs, leaks, still_open, wrong_return,
+)
 
 EEXIST, EINVAL, ENOENT = -errno.EEXIST, -errno.EINVAL, -errno.ENOENT
 TOO_LONG = -errno.ENAMETOOLONG
@@ -404,14 +406,8 @@ def survives_short_and_interrupted_writes(run: Run):
 
 
 def _zero_write(run: Run):
-    try:
+    with if_it_never_returns("F106", "a call never returns when write() keeps returning 0"):
         session, cases = _faulty(run, _calls(world(run)), [("write", "1+", "zero", 0, "F106")])
-    except Failed as failed:
-        if failed.findings[0].code not in ("S101", "S102"):
-            raise
-        where = failed.findings[0]
-        yield Finding("F106", "a call never returns when write() keeps returning 0", where.file, where.line)
-        return
     for *_, failing, _, _ in cases:
         reply = session[failing]
         if reply.faults and reply["ret"] >= 0:

@@ -5,14 +5,14 @@ from dataclasses import replace
 from itertools import islice
 
 from ..result import Finding
-from ..run import Failed, Run, Script
+from ..run import Run, Script
 from ..trace.ops import Create
 from ..tracing import Promise, replayed_run, student_stack, trace
 from . import check
 from .cas_store import (
     HELLO, OBJECT_MAX_BYTES, OK, STORE, name_of, new_objects, only, path_of, wrong_store,
 )
-from .returns import errno_name, interrupted_syncs, sync_tried_again, wrong_return
+from .returns import errno_name, if_it_never_returns, interrupted_syncs, sync_tried_again, wrong_return
 
 LARGE = b"large " * 800
 STORES = 60  # of whose temp names no two may be the same
@@ -256,14 +256,9 @@ def _lock_taken(run: Run):
         script.call("fault", "create", "1+", "watch")
         script.call("fault", "lock", times, "errno", errno.EWOULDBLOCK)
         stored = script.call("cas_store", 0, LARGE)
-        try:
+        never = "cas_store() never returns when cleaners take every temp file that it makes"
+        with if_it_never_returns("A109", never):
             session = run.drive(script, seconds=5)
-        except Failed as failed:
-            if failed.findings[0].code not in ("S101", "S102"):
-                raise
-            message = "cas_store() never returns when cleaners take every temp file that it makes"
-            yield run.at_function(Finding("A109", message), "cas_store")
-            return
         yield from islice(_with_a_lock_taken(run, session, session[stored], times), 1)
 
 
@@ -318,14 +313,8 @@ def _zero_write(run: Run):
     script.call("cas_open", 0, STORE)
     script.call("fault", "write", "1+", "zero")
     stored = script.call("cas_store", 0, LARGE)
-    try:
+    with if_it_never_returns("F106", "cas_store() never returns when write() keeps returning 0"):
         session = run.drive(script, seconds=5)
-    except Failed as failed:
-        if failed.findings[0].code not in ("S101", "S102"):
-            raise
-        message = "cas_store() never returns when write() keeps returning 0"
-        yield run.at_function(Finding("F106", message), "cas_store")
-        return
     if session[stored].faults and session[stored]["ret"] >= 0:
         message = "cas_store() returned 0 though write() took no byte"
         yield run.at_fault(Finding("F106", message), session[stored].faults[0])

@@ -5,10 +5,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from ..result import Finding
-from ..run import Reply, Run, Script, Session
+from ..run import Failed, Reply, Run, Script, Session
 from ..tracing import trace
 
 SYNCS_MOST = 4  # in one call
@@ -46,6 +47,18 @@ def wrong_return(run: Run, reply: Reply, want: int, code: str, when: str):
             yield run.at_fault(finding, reply.faults[-1])
         else:
             yield run.at_function(finding, reply.call)
+
+
+@contextmanager
+def if_it_never_returns(code: str, message: str) -> Iterator[None]:
+    """Around a drive: what runs on for ever, or prints for ever, is this finding."""
+    try:
+        yield
+    except Failed as failed:
+        endless = failed.findings[0]
+        if endless.code not in ("S101", "S102"):
+            raise
+        raise Failed(replace(endless, code=code, message=message)) from None
 
 
 def still_open(run: Run, session: Session, before: Reply, after: Reply) -> list[str]:

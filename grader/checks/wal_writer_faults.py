@@ -3,10 +3,12 @@
 import errno
 
 from ..result import Finding
-from ..run import Failed, Run, Script
+from ..run import Run, Script
 from ..tracing import Promise
 from . import check
-from .returns import LEFT_OPEN, errno_name, interrupted_syncs, sync_tried_again, wrong_return
+from .returns import (
+    LEFT_OPEN, errno_name, if_it_never_returns, interrupted_syncs, sync_tried_again, wrong_return,
+)
 from .wal_format import FOUR
 from .wal_writer import FINAL, FIRST, LOG, MEMORY_ROUNDS, OTHER, SECOND, encoded, log_differs, stays_open
 
@@ -46,15 +48,8 @@ def survives_short_writes(run: Run):
 
 
 def _zero_write(run: Run):
-    try:
+    with if_it_never_returns("F106", "wal_append() never returns when write() keeps returning 0"):
         _, reply = _with_fault(run, ("write", "1+", "zero"), FIRST)
-    except Failed as failed:
-        if failed.findings[0].code != "S101" and failed.findings[0].code != "S102":
-            raise
-        where = failed.findings[0]
-        message = "wal_append() never returns when write() keeps returning 0"
-        yield Finding("F106", message, where.file, where.line)
-        return
     if reply.faults and reply["ret"] >= 0:
         yield run.at_fault(
             Finding("F106", "wal_append() returned 0 though write() took no byte"), reply.faults[0]

@@ -4,9 +4,8 @@ import os
 
 import pytest
 
-from grader import result, stage
+from grader import result, sanitizers, stage
 from grader.mutants import grade_staged
-from grader.run import sanitizer_finding
 
 WRITER = "w10/wal_writer.c"
 APPEND = "int wal_append(struct wal_writer *writer, const struct wal_record *record)\n{\n"
@@ -122,7 +121,7 @@ Address 0x7ffdf1758c14 is located in stack of thread T0 at offset 52 in frame
 
 
 def test_a_report_of_the_sanitizer_names_no_addresses_but_the_callers_and_the_variable():
-    finding = sanitizer_finding(REPORT, "f() in call 3")
+    finding = sanitizers.memory(REPORT, "f() in call 3")
     assert finding.message == "f() in call 3: stack-buffer-overflow, a READ of size 21"
     assert (finding.file, finding.line) == ("w18/anchor_storage.c", 81)
     assert finding.excerpt == (
