@@ -8,14 +8,18 @@ before each rename in its strace log.
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import course, result
 from .build import run_commands
+from .errors import GraderError
 from .graph import LessonGraph
 from .mutants import Mutant, mutants, stage_mutant, stage_variant, variants
-from .result import Finding
+from .result import CheckResult, Finding
 from .run import Run, read_regular
 
 BEGIN = "<!-- audit: written by make grade-the-grader -->\n"
@@ -55,27 +59,21 @@ def _plain_trace(run: Run) -> bool:
     return False
 
 
-def _grade(lesson_id: str, stage_into, enough=lambda code, line: False):
-    """The findings with their source lines, what did not pass, our errors; then whether
-    each of the plain checks would have seen something. Checks are run in their order
-    until a finding is `enough`."""
+@contextmanager
+def _graph(lesson_id: str, stage_into) -> Iterator[LessonGraph]:
     graph = LessonGraph(course.find(lesson_id), stage_into)
     try:
-        lines, checks = [], []
-        for name in graph.lesson.checks:
-            checks.append(graph.result(name))
-            found = [(f.code, _source_line(graph.run, f)) for f in checks[-1].findings]
-            lines += found
-            if any(enough(*one) for one in found):
-                break
-        wrong = [check.id for check in checks if check.status != result.PASSED]
-        errors = [check.detail for check in checks if check.status == result.GRADER_ERROR]
-        plain = [name for name in PLAIN_OUTPUT if name in graph.lesson.checks]
-        by_output = any(graph.result(name).status != result.PASSED for name in plain)
-        by_trace = "builds" not in wrong and _plain_trace(graph.run)
-        return lines, wrong, errors, (by_output, by_trace)
+        yield graph
     finally:
         graph.close()
+
+
+def _plain(graph: LessonGraph) -> tuple[bool, bool]:
+    """Whether each of the plain checks would have seen something."""
+    plain = [name for name in PLAIN_OUTPUT if name in graph.lesson.checks]
+    by_output = any(graph.result(name).status != result.PASSED for name in plain)
+    is_built = graph.result("builds").status == result.PASSED
+    return by_output, is_built and _plain_trace(graph.run)
 
 
 def _source_line(run: Run, finding: Finding) -> str:
@@ -83,27 +81,41 @@ def _source_line(run: Run, finding: Finding) -> str:
     return source.decode(errors="replace").splitlines()[finding.line - 1] if source else ""
 
 
+def _errors(checks: Iterable[CheckResult]) -> list[str]:
+    return [check.detail for check in checks if check.status == result.GRADER_ERROR]
+
+
 def audit_mutant(mutant: Mutant) -> Outcome:
-    """Caught is caught with its finding, and in its line where the mutant names one."""
-    def is_right(code: str, line: str) -> bool:
-        return code == mutant.finding and (not mutant.line or mutant.line in line)
+    """Caught is caught by its check with its finding, and in its line where the mutant
+    names one. Where that fails, every check says what it found instead."""
+    with _graph(mutant.lesson, lambda dest: stage_mutant(mutant, dest)) as graph:
+        if mutant.check not in graph.lesson.checks:
+            raise GraderError(f"{mutant.path}: {mutant.lesson} has no check {mutant.check}")
+        checks = (graph.result(mutant.check),)
+        lines = [(f.code, _source_line(graph.run, f)) for f in checks[0].findings]
+        right = any(
+            code == mutant.finding and (not mutant.line or mutant.line in line) for code, line in lines
+        )
+        if not right:
+            checks = graph.all().checks
+            lines = [(f"{c.id}: {f.code}", _source_line(graph.run, f)) for c in checks for f in c.findings]
+        errors = _errors(checks)
+        caught = "error" if errors else "right" if right else "other" if lines else "missed"
+        detail = "; ".join(errors or [f"{code} in: {line.strip()}" for code, line in lines])
+        return Outcome(mutant.name, mutant.lesson, caught, *_plain(graph), detail)
 
-    lines, _, errors, plain = _grade(
-        mutant.lesson, lambda dest: stage_mutant(mutant, dest), enough=is_right
-    )
-    right = any(is_right(*line) for line in lines)
-    caught = "error" if errors else "right" if right else "other" if lines else "missed"
-    detail = "; ".join(errors or [f"{code} in: {line.strip()}" for code, line in lines])
-    return Outcome(mutant.name, mutant.lesson, caught, *plain, detail)
 
-
-def audit_variant(path) -> Outcome:
+def audit_variant(path: Path) -> Outcome:
     """Passed is every check passed, and so every point."""
     lesson = path.parent.name
-    lines, wrong, errors, plain = _grade(lesson, lambda dest: stage_variant(path, dest))
-    caught = "error" if errors else "failed" if wrong else "passed"
-    detail = "; ".join(errors or wrong + [code for code, _ in lines])
-    return Outcome(f"{lesson}/{path.stem}", lesson, caught, *plain, detail)
+    with _graph(lesson, lambda dest: stage_variant(path, dest)) as graph:
+        checks = graph.all().checks
+        wrong = [check for check in checks if check.status != result.PASSED]
+        errors = _errors(checks)
+        caught = "error" if errors else "failed" if wrong else "passed"
+        found = [f.code for check in wrong for f in check.findings]
+        detail = "; ".join(errors or [*(check.id for check in wrong), *found])
+        return Outcome(f"{lesson}/{path.stem}", lesson, caught, *_plain(graph), detail)
 
 
 def audit(only=()) -> tuple[list[Outcome], list[Outcome]]:

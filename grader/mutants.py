@@ -3,15 +3,16 @@
 A mutant is grader/mutants/LESSON/NAME.patch: a few lines of YAML, then a unified diff
 against the staged reference:
 
+    check: syncs-before-it-returns
     finding: D101
     row: Skipping fsync
     line: err = write_full(
     --- a/w10/wal_writer.c
     +++ b/w10/wal_writer.c
 
-`finding`  the code that must be found; `row`  the row of the lesson's Common-mistakes
-table that warns of it, if one does; `line`  a text that stands in the line at which the
-finding points; left out where no line can be named.
+`check`  the check that must catch it, `finding`  with which code; `row`  the row of the
+lesson's Common-mistakes table that warns of it, if one does; `line`  a text that stands
+in the line at which the finding points; left out where no line can be named.
 
 A variant is a directory grader/variants/LESSON/NAME with files that take the place of
 the reference's; x.cpp takes that of x.c. Or it is NAME.patch, a diff against the staged
@@ -37,6 +38,7 @@ from .result import LessonResult
 class Mutant:
     path: Path
     lesson: str
+    check: str
     finding: str
     row: str | None
     line: str | None
@@ -59,11 +61,12 @@ def _load(path: Path) -> Mutant:
             raise ValueError("no diff")
         at = diff.start()
         head = yaml.safe_load(text[:at])
-        unknown = set(head) - {"finding", "row", "line"}
+        unknown = set(head) - {"check", "finding", "row", "line"}
         if unknown:
             raise ValueError(f"unknown: {unknown}")
         return Mutant(
-            path, path.parent.name, head["finding"], head.get("row"), head.get("line"), text[at:]
+            path, path.parent.name, head["check"], head["finding"], head.get("row"),
+            head.get("line"), text[at:],
         )
     except (yaml.YAMLError, ValueError, KeyError, TypeError) as error:
         raise GraderError(f"{path}: {error!r}") from None

@@ -64,16 +64,14 @@ static int grow(struct kv *kv)
     struct kv bigger = *kv;
 
     bigger.slot_count = kv->slot_count ? 2 * kv->slot_count : 16;
-    bigger.entries =
-        malloc(bigger.slot_count / 4 * 3 * sizeof(*bigger.entries));
-    bigger.slots = malloc(bigger.slot_count * sizeof(*bigger.slots));
-    if (!bigger.entries || !bigger.slots) {
-        free(bigger.entries);
-        free(bigger.slots);
+    bigger.entries = realloc(
+        kv->entries, bigger.slot_count / 4 * 3 * sizeof(*bigger.entries));
+    if (!bigger.entries)
         return -ENOMEM;
-    }
-    if (kv->count > 0)
-        memcpy(bigger.entries, kv->entries, kv->count * sizeof(*kv->entries));
+    kv->entries = bigger.entries;
+    bigger.slots = malloc(bigger.slot_count * sizeof(*bigger.slots));
+    if (!bigger.slots)
+        return -ENOMEM;
     /* All FREE. It also takes the page faults in a row, and not one by one in
      * the middle of the searches. */
     memset(bigger.slots, 0xFF, bigger.slot_count * sizeof(*bigger.slots));
@@ -87,7 +85,6 @@ static int grow(struct kv *kv)
             to = next(&bigger, to);
         *to = from;
     }
-    free(kv->entries);
     free(kv->slots);
     *kv = bigger;
     return 0;

@@ -269,6 +269,7 @@ def counterexample(
     going_on, innocent = _going_on(traced)
     done = traced.done_at(worst.tried.point)
     last = going_on or next((one.call[0] for one in reversed(done) if one.ok), subject.recovering)
+    # What a killed process lost was not its to keep; what it left torn or wrong is its doing.
     if not worst.promise.code.startswith("D"):
         innocent = range(0)
     return verdict.at_lost_call(

@@ -5,7 +5,7 @@ A sample, some from each lesson; `make grade-the-grader` goes through all of the
 
 import pytest
 
-from grader import findings
+from grader import course, findings
 from grader.audit import audit_mutant, audit_variant
 from grader.mutants import mutants, variants
 
@@ -23,6 +23,12 @@ def test_a_mutant_is_caught_with_its_finding(mutant):
 def test_a_variant_gets_every_point(variant):
     outcome = audit_variant(variant)
     assert outcome.caught == "passed", outcome.detail
+
+
+def test_each_check_has_a_mutant_that_it_must_catch():
+    """A check that no program fails is a check that may not be able to fail."""
+    named = {(mutant.lesson, mutant.check) for mutant in mutants()}
+    assert named == {(name, check) for name in course.lessons() for check in course.find(name).checks}
 
 
 def test_each_finding_has_a_mutant_that_earns_it_and_each_mutant_an_entry():

@@ -1,0 +1,105 @@
+"""Checks of how often group commit syncs, and for how long. Syncs are slow, as on a disk."""
+
+from ..crash import group
+from ..crash.group import CLOSE, OPEN, together
+from ..result import Finding
+from ..run import Run
+from ..trace import ops
+from ..tracing import replayed_run
+from . import check
+from .group_commit import SLOW, TRIES, per_thread, scripted, slow_calls
+from .wal_format import FOUR
+
+
+def _flushes(replayed) -> list:
+    """The syncs behind which something had been written: another one right after costs
+    a trip, and shares nothing less."""
+    found, is_new = [], False
+    for op in replayed.ops:
+        is_new = is_new or isinstance(op, ops.Write)
+        if is_new and _syncs(op):
+            found.append(op)
+            is_new = False
+    return found
+
+
+def _syncs(op) -> bool:
+    """Is it a sync of the log, or a write that is one?"""
+    return isinstance(op, (ops.Sync, ops.SyncAll)) and getattr(op, "ok", True) \
+        or isinstance(op, ops.Write) and op.dsync
+
+
+def _marks(replayed, begin: str) -> dict[int, int]:
+    """Where in the trace the calls with these numbers began (>) or had returned (<)."""
+    words = [(op, op.text.split()) for op in replayed.ops if isinstance(op, ops.Mark)]
+    return {int(w[1]): op.call.entered for op, w in words if w[0] == begin and len(w) > 2}
+
+
+def _eight(run: Run, slow: str) -> tuple[int, int]:
+    """Eight threads, four commits each: the syncs, and the most that a commit waited for."""
+    script, calls = scripted(OPEN, slow_calls(slow), *together(per_thread(8, 4)), ("clear",), CLOSE)
+    session, replayed = replayed_run(run, script, group.FOLDER, stacks=False)
+    begun, ended = _marks(replayed, ">"), _marks(replayed, "<")
+    numbers = [n for n, call in calls.items() if call[0] == "wal_group_commit"]
+    first, last = min(begun[n] for n in numbers), max(ended[n] for n in numbers)
+    flushes = [op for op in _flushes(replayed) if first < op.call.entered < last]
+    if slow == "sync" and all(isinstance(op, ops.Write) for op in flushes):
+        return _eight(run, "write")  # it has no syncs but those that its writes are
+    waited = (sum(begun[n] < op.call.exited < ended[n] for op in flushes) for n in numbers)
+    return len(flushes), max(waited)
+
+
+def _best_of(run: Run, which: int, enough: int) -> int:
+    """The least of a few runs: any one may have been disturbed."""
+    tried = run.memo.setdefault("eight", [])
+    while len(tried) < TRIES and not any(one[which] <= enough for one in tried):
+        tried.append(_eight(run, "sync"))
+    return min(one[which] for one in tried)
+
+
+@check("holds-every-record-committed")
+def shares_its_syncs(run: Run):
+    """Eight threads need fewer than half as many syncs as commits.
+
+    Every sync is made to take four milliseconds longer, as on a disk, so that the other
+    threads have time to join the next batch.
+    """
+    syncs = _best_of(run, 0, 15)
+    if syncs > 15:
+        message = f"eight threads made 32 commits, and {syncs} syncs"
+        yield run.at_function(Finding("D109", message), "wal_group_commit")
+
+
+@check("shares-its-syncs")
+def waits_for_two_flushes_at_most(run: Run):
+    """No commit waits for more than two flushes.
+
+    The one that is going on when it comes, and its own. Nobody is passed over, and who
+    comes when none is going on waits for its own alone: no leader stays for the others.
+    """
+    waited = _best_of(run, 1, 2)
+    if waited > 2:
+        message = f"a commit waited until {waited} flushes had ended"
+        yield run.at_function(Finding("D110", message), "wal_group_commit")
+        return
+    waited = 0
+    for _ in range(TRIES):  # any one may have been disturbed
+        waited = _first_of_three(run)
+        if waited <= 1:
+            return
+    message = f"nobody was flushing when a commit came, and it waited until {waited} flushes had ended"
+    yield run.at_function(Finding("D110", message), "wal_group_commit")
+
+
+def _first_of_three(run: Run) -> int:
+    """How many flushes the first commit of all waits for; the others come during its own."""
+    begin, first, *others, end = together([[record] for record in FOUR[:3]])
+    pauses = [("pause", SLOW, f"@{thread}") for thread in (1, 2)]
+    script, calls = scripted(
+        OPEN, slow_calls("sync", 4), slow_calls("write", 4), begin, first, *pauses, *others, end,
+        ("clear",), CLOSE,
+    )
+    _, replayed = replayed_run(run, script, group.FOLDER, stacks=False)
+    number = next(n for n, call in calls.items() if call == first)
+    begun, ended = _marks(replayed, ">")[number], _marks(replayed, "<")[number]
+    return sum(begun < op.call.exited < ended for op in _flushes(replayed))
