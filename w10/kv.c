@@ -64,8 +64,8 @@ static int grow(struct kv *kv)
     struct kv bigger = *kv;
 
     bigger.slot_count = kv->slot_count ? 2 * kv->slot_count : 16;
-    bigger.entries = realloc(
-        kv->entries, bigger.slot_count / 4 * 3 * sizeof(*bigger.entries));
+    size_t most = bigger.slot_count / 4 * 3;
+    bigger.entries = realloc(kv->entries, most * sizeof(*bigger.entries));
     if (!bigger.entries)
         return -ENOMEM;
     kv->entries = bigger.entries;
