@@ -1,5 +1,6 @@
-"""Bytes of a student's program, as text for a person."""
+"""What a student's program says, as text for a person."""
 
+import errno
 import re
 
 _IN_HEX = re.compile(r"x((?:[0-9a-f]{2})+)")
@@ -16,3 +17,8 @@ def word(value: str) -> str:
     data = bytes.fromhex(found[1]) if found else b""
     is_text = bool(data) and all(0x21 <= byte <= 0x7E for byte in data)
     return data.decode() if is_text else value
+
+
+def errno_name(error: int) -> str:
+    """0, or a negative errno with its name."""
+    return f"{error} (-{errno.errorcode[-error]})" if -error in errno.errorcode else str(error)

@@ -10,16 +10,12 @@ from dataclasses import replace
 
 from ..result import Finding
 from ..run import Failed, Reply, Run, Script, Session
+from ..shown import errno_name
 from ..tracing import trace
 
 SYNCS_MOST = 4  # in one call
 LEFT_OPEN = "left open"  # in run.memo: descriptors that stay open where nothing fails
 ROUNDS, WARM = 5, 2  # of the same calls; caches are filled in the first ones
-
-
-def errno_name(error: int) -> str:
-    """0, or the name of a negative errno."""
-    return f"{error} (-{errno.errorcode[-error]})" if -error in errno.errorcode else str(error)
 
 
 def together(findings: Iterable[Finding]) -> Iterator[Finding]:

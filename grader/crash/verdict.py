@@ -11,7 +11,7 @@ from ..course import ROOT
 from ..errors import GraderError
 from ..result import Finding
 from ..run import Run
-from ..shown import word
+from ..shown import errno_name, word
 from ..trace import ops
 from ..tracing import readable, student_stack
 from . import lab
@@ -151,6 +151,10 @@ def _said(tried: Tried) -> list[str]:
             text = ", ".join(f"{name} {size} bytes" for name, size in zip(files, sizes)) or "nothing"
             shown.append(f"  the directory holds: {text}")
         else:
-            words = [f"{k}={word(v)}" for k, v in reply.words if not (k in "kv" and len(v) > 40)]
+            words = [f"{k}={_value(k, v)}" for k, v in reply.words if not (k in "kv" and len(v) > 40)]
             shown.append(f"  {reply.call}() {' '.join(words)}"[:100])
     return [*shown, f"  the end: {tried.end}"] if tried.end != "exit 0" else shown
+
+
+def _value(name: str, said: str) -> str:
+    return errno_name(int(said)) if name == "ret" else word(said)
