@@ -116,6 +116,23 @@ def _keeps_two_apart(run: Run):
     session = run.drive(script, files=HERE)
     yield from differs(run, session[one], apply(FOUR[:1]), "R621", "of two logs, the first")
     yield from differs(run, session[two], apply(FOUR[1:3]), "R621", "of two logs, the second")
+    yield from _cleans_two_apart(run)
+
+
+def _cleans_two_apart(run: Run):
+    """The segments of the one have other numbers than those of the other."""
+    script = Script()
+    for call in (OPEN, ("kv_log_open", 1, "other"), CHECKPOINT, ("kv_log_checkpoint", 1), CLOSE,
+                 ("kv_log_close", 1)):
+        script.call(*call)
+    there = {form.SNAPSHOT: form.snapshot({}, 5), form.segment(5): form.log(FOUR)}
+    session = run.drive(script, files=placed(there) | {"other/1.wal": form.log(FOUR)})
+    for folder, number in ((DIR, 6), ("other", 2)):
+        more = sorted(set(session.names(folder)) - {form.SNAPSHOT, form.segment(number)})
+        if more:
+            message = f"two logs were open; after a checkpoint of each {folder}/ still holds {more[0]}"
+            yield run.at_function(Finding("R623", message), "kv_log_checkpoint")
+            return
 
 
 @check("keeps-the-map")
@@ -206,10 +223,24 @@ def _opens_a_directory(run: Run):
         if found:
             yield from found
             return
-    mode = session.mode("deep/log") if "log" in session.names("deep") else 0o755
-    if mode != 0o755:
-        message = f"the directory is made with mode {mode:04o}, and not 0755"
-        yield run.at_function(Finding("O105", message), "kv_log_open")
+    yield from _makes_a_directory(run)
+
+
+def _makes_a_directory(run: Run):
+    umasks = {"usual": 0o022, "shut": 0o077}
+    script = Script()
+    for name, umask in umasks.items():
+        script.call("umask", umask)
+        script.call("kv_log_open", 0, name)
+        script.call(*CLOSE)
+    session = run.drive(script)
+    for name, umask in umasks.items():
+        want = 0o755 & ~umask
+        mode = session.mode(name) if name in session.names() else want
+        if mode != want:
+            message = f"under a umask of {umask:03o} the directory has mode {mode:04o}, not {want:04o}"
+            yield run.at_function(Finding("O105", message), "kv_log_open")
+            return
 
 
 def _returned(run: Run, reply, want: int, code: str, when: str):

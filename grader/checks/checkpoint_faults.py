@@ -90,29 +90,34 @@ def goes_on_after_a_failed_snapshot(run: Run):
     before, _ = of_a_checkpoint(run)
     faults = [("write", 1, "errno", full), ("write", "1+", "errno", bad), ("rename", 1, "errno", bad)]
     faults += [("close", n, "errno", bad) for n in [_closes_the_snapshot(before)] if n]
-    for fault in faults:
-        found = list(_fails_alone(run, fault))
+    large = [(SET, b"large %d" % i, bytes(60_000)) for i in range(6)]  # no buffer holds all
+    for fault, more in [(fault, []) for fault in faults] + [(faults[0], large)]:
+        found = list(_fails_alone(run, fault, more))
         yield from _folded(found)
         if found:
             return
 
 
-def _fails_alone(run: Run, fault):
-    calls = [OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), ("fault", *fault), CHECKPOINT, ("clear",)]
+def _fails_alone(run: Run, fault, more):
+    """With `more` in the map, a write that fails can be followed by one that does not."""
+    calls = [OPEN, append(FOUR[0]), *map(append, more), CHECKPOINT, append(FOUR[1]), ("fault", *fault),
+             CHECKPOINT, ("clear",)]
     session, at = play(run, *calls)
-    reply = session[at[5]]
+    reply = session[at[-2]]
     if not reply.faults:
         return
-    yield from wrong_return(run, reply, -fault[3], "F131", "where the snapshot failed")
+    when = "where the snapshot failed"
+    when += f": {reply.faults[0].call}(), one of several" if more else ""
+    yield from wrong_return(run, reply, -fault[3], "F131", when)
     files = left(session)
     found = form.parse_snapshot(files.get(form.SNAPSHOT) or b"")
     if form.TEMP in files or not found or found.first != 2 or "2.wal" not in files:
         message = f"a snapshot failed, and the directory holds {', '.join(sorted(files))}"
         yield run.at_fault(Finding("F131", message), reply.faults[-1])
-    yield from _checkpoints_again(run, calls)
+    yield from _checkpoints_again(run, calls, more)
 
 
-def _checkpoints_again(run: Run, calls):
+def _checkpoints_again(run: Run, calls, more_records):
     when = "after a snapshot that failed"
     session, at = play(run, *calls, append(AFTER), CHECKPOINT, append(FOUR[2]), CLOSE)
     for number in at[-4:]:
@@ -123,7 +128,7 @@ def _checkpoints_again(run: Run, calls):
         message = f"{', '.join(more)} should be gone: a checkpoint returned 0 {when}"
         yield run.at_function(Finding("R623", message), "kv_log_checkpoint")
     session, at = play(run, OPEN, files=files)
-    yield from differs(run, session[at[0]], apply([*FOUR[:3], AFTER]), "F131", when)
+    yield from differs(run, session[at[0]], apply([*more_records, *FOUR[:3], AFTER]), "F131", when)
 
 
 @check("writes-the-snapshot")
@@ -154,6 +159,7 @@ def stops_after_a_failure(run: Run):
             message = f"after {what}, {form.segment(1)} was removed"
             found.append(run.at_fault(Finding("F105", message), session[at[3]].faults[-1]))
         yield from _folded(found)
+    yield from _keeps_the_second_snapshot(run, number)
     yield from _full_map(run)
     yield from _gives_memory_back(run)
 
@@ -173,6 +179,19 @@ def _goes_on(run: Run, session, numbers, when: str) -> list[Finding]:
         message = f"the handle's error is {kept} {when}, and should be {errno_name(-errno.EIO)}"
         found = [run.at_function(Finding("F105", message), session[numbers[0]].call)]
     return found
+
+
+def _keeps_the_second_snapshot(run: Run, number: int):
+    """The directory's sync fails behind a second snapshot: it took the place of the first,
+    and the segments below that one are gone."""
+    fault = "fault", "sync", number, "errno", errno.EIO
+    session, at = play(
+        run, OPEN, append(FOUR[0]), CHECKPOINT, append(FOUR[1]), fault, CHECKPOINT, ("clear",), CLOSE, OPEN,
+    )
+    if number and session[at[5]].faults:
+        what = "the directory's sync failed in a second kv_log_checkpoint(); opened again"
+        for one in differs(run, session[at[8]], apply(FOUR[:2]), "F131", what):
+            yield run.at_function(one, "kv_log_checkpoint")
 
 
 def _full_map(run: Run):

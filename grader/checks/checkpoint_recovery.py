@@ -84,6 +84,7 @@ def removes_what_is_not_needed(run: Run):
     not named like a segment is somebody else's. A removal that fails is no error.
     """
     foreign = ["01.wal", "1.wal.bak", "x.wal", "-1.wal", "+1.wal", "notes", ".hidden", "1wal", "0.wal"]
+    foreign += [form.segment(2**64 + 2), form.segment(10**23)]  # more than a number of a segment can be
     files = {name: b"not ours" for name in foreign}
     files |= {form.segment(n): form.log(FOUR) for n in (1, 2, 7, 12, 13)} | {form.TEMP: b"torn"}
     files |= {form.SNAPSHOT: form.snapshot(apply(FOUR), 12)}

@@ -93,8 +93,8 @@ static int last_segment(const struct kv_log *log, uint64_t *last_out)
 
     if (!dir)
         return -errno;
-    errno = 0;
-    while ((entry = readdir(dir))) {
+    /* At the end readdir(3) leaves errno alone; strtoull(3) does not always. */
+    for (errno = 0; (entry = readdir(dir)); errno = 0) {
         uint64_t number = number_of(entry->d_name);
 
         last = number > last ? number : last;
