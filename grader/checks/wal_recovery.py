@@ -339,7 +339,7 @@ def needs_no_more_memory_than_the_map(run: Run):
     script.call("limit", "data", 16 << 20)
     number = script.call("wal_recover", LOG)
     try:
-        session = run.drive(script, files={LOG: data}, variant="plain")
+        session = run.drive(script, files={LOG: data}, variant="plain", seconds=30)
     except Failed as failed:
         where = failed.findings[0]
         message = f"a log of 48 MiB and 16 MiB of memory: {where.message}"

@@ -322,7 +322,7 @@ def _keeps_what_is_not_its_own(run: Run):
     script.call("fault", "sync", 1, "errno", errno.EIO)
     opened = script.call("wal_open", 0, LOG)
     session = run.drive(script, files={LOG: b""})
-    if session[opened]["taken"]:
+    if ("taken", "1") in session[opened].words:
         message = "wal_open() closes the descriptor whose number it found in the handle"
         yield run.at_function(Finding("F123", message), "wal_open")
     if session.file(LOG) is None:

@@ -157,7 +157,7 @@ def _stops(run: Run, fault, error: int, code: str, what: str, left: bytes | None
         yield run.at_fault(Finding("F107", message), met)
         return
     later = [session[number] for number in (*call["later"], call["refused"], call["closed"])]
-    bad = list(_used_again(run, later, error, what, met))
+    bad = list(_used_again(run, later, error, what))
     if not bad and left is not None:
         why = f"{what}, and the handle was used again"
         bad = list(log_differs(run, session, left, "F105", why))
@@ -180,14 +180,14 @@ def _stops_each_time(run: Run, kind: str, errors, code: str):
         if not reply.faults:
             return
         bad = list(wrong_return(run, reply, -error, code, f"though {what}"))
-        bad = bad or list(_used_again(run, [session[n] for n in later], error, what, reply.faults[-1]))
+        bad = bad or list(_used_again(run, [session[n] for n in later], error, what))
         if bad:
             yield from bad
             return
 
 
-def _used_again(run: Run, replies, error: int, what: str, met):
-    """What the handle did after the failure at `met`, if it did anything."""
+def _used_again(run: Run, replies, error: int, what: str):
+    """What the handle did after the failure, if it did anything."""
     for reply in replies:
         if reply["ret"] != -error:
             of = {-errno.EINVAL: " of a bad record", -errno.ESTALE: ", whose close(2) failed (ESTALE),"}
@@ -195,7 +195,7 @@ def _used_again(run: Run, replies, error: int, what: str, met):
                 f"{what}; a later {reply.call}(){of.get(reply['ret'], '')} returned "
                 f"{errno_name(reply['ret'])} and not the first error, {errno_name(-error)}"
             )
-            yield run.at_fault(Finding("F105", message), met)
+            yield run.at_function(Finding("F105", message), reply.call)
             return
         made = next((fault for fault in reply.faults if fault.call != "close"), None)
         if made:

@@ -44,8 +44,8 @@ def _traced(run: Run, appends):
     script.call("fault", "write", 1, "short", 5)
     call("wal_append", 0, *FIRST)
     script.call("clear")
-    call("wal_open", 2, names[2], what="name")  # and that is no reason not to sync the others
-    for handle in (*handles, 2):
+    call("wal_open", 2, names[2], what="name")  # that is no reason not to sync the others
+    for handle in handles:
         call("wal_close", handle)
     _, findings = trace(
         run, script, files={"deep/er/x": b"", "deep/x": b""}, promises=promises,

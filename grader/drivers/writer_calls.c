@@ -36,7 +36,7 @@ static void call_open(char **args)
     handle_is_open[handle] = ret == 0;
     int taken = syscall(SYS_fcntl, STDERR_FILENO, F_GETFD) < 0 ||
                 (ret == 0 && writer->fd == STDERR_FILENO);
-    reply(" ret=%d taken=%d", ret, taken);
+    reply(" ret=%d%s", ret, taken ? " taken=1" : "");
     if (ret == 0)
         reply(" offset=%llu append=%d", (unsigned long long)writer->offset,
               (syscall(SYS_fcntl, writer->fd, F_GETFL) & O_APPEND) != 0);
