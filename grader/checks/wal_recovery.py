@@ -191,8 +191,8 @@ def reports_corruption_and_cuts_nothing(run: Run):
     """A bad record with a whole one behind it is corruption, and is not cut.
 
     -EBADMSG, the offset of the bad record in `valid_bytes`, and the file as it was. The
-    records before it are in the map, or none is, and `records` says how many. The whole record is found wherever
-    it stands, since the bad one's length says nothing.
+    records before it are in the map, or none is, and `records` says how many. The whole
+    record is found wherever it stands, since the bad one's length says nothing.
     """
     files, script, cases = {}, Script(), []
     for what, good, data in _corrupt_logs(run):
@@ -474,13 +474,18 @@ def _no_room(run: Run):
 
 
 def _a_directory(run: Run):
-    """A directory can be opened for reading, also by stdio; each read of it fails."""
+    """A directory can be opened for reading, also by stdio; each read of it fails. A file in
+    place of the log's directory cannot be gone through: that is not ENOENT."""
     script = Script()
-    number = script.call("wal_recover", "deep")
-    got = run.drive(script, files={"deep/x": b""})[number]["ret"]
-    if got >= 0:
-        message = f"a directory in place of the log: wal_recover() returned {got}, not an error"
-        yield run.at_function(Finding("F108", message), "wal_recover")
+    made = {
+        "a directory in place of the log": script.call("wal_recover", "deep"),
+        "a file in place of its directory": script.call("wal_recover", f"deep/x/{LOG}"),
+    }
+    session = run.drive(script, files={"deep/x": b""})
+    for what, number in made.items():
+        if session[number]["ret"] >= 0:
+            message = f"{what}: wal_recover() returned {session[number]['ret']}, not an error"
+            yield run.at_function(Finding("F108", message), "wal_recover")
 
 
 def _wrong_after(run: Run, session, reply, data: bytes, code: str, want: int):

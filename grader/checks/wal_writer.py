@@ -203,7 +203,7 @@ def never_overwrites(run: Run):
     handle's `offset` counts what it made durable itself, and not the other's records.
     Nor do two handles share memory: two threads may each have one, on two logs.
     """
-    mixed = list(_threads_mix(run))
+    mixed = list(_threads_mix(run)) or list(_threads_mix_paths(run)) or list(_another_process(run))
     if mixed:
         yield mixed[0]
         return
@@ -257,6 +257,32 @@ def _threads_mix(run: Run):
     for name, record in records.items():
         why = "after two threads appended to two logs at the same time"
         yield from log_differs(run, session, encoded(record), "O103", why, name)
+
+
+def _threads_mix_paths(run: Run):
+    """Two threads, each with a path of its own: one directory is there, one is not."""
+    wanted = {f"deep/{LOG}": 0, f"missing/{LOG}": -errno.ENOENT}
+    script = Script()
+    script.call("fault", "open", 1, "delay", TOGETHER)
+    script.call("together")
+    made = [script.call("wal_sync_dir", name, f"@{i}") for i, name in enumerate(wanted)]
+    script.call("apart")
+    session = run.drive(script, files={"deep/x": b""})
+    for number, (name, want) in zip(made, wanted.items()):
+        when = f"for {name} beside a thread with another path"
+        yield from wrong_return(run, session[number], want, "O107", when)
+
+
+def _another_process(run: Run):
+    """It may open the log that this one has open."""
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    script.call("begin")
+    opened = script.call("wal_open", 1, LOG)
+    script.call("end")
+    script.call("wal_close", 0)
+    when = "for a log that another process has open"
+    yield from wrong_return(run, run.drive(script)[opened], 0, "O107", when)
 
 
 @check("holds-every-record-appended")

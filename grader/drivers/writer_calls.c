@@ -12,6 +12,7 @@
 
 enum { HANDLES = 4 };
 #include "handles.h"
+#include "mapped.h"
 #include "wal_args.h"
 #include "w10/wal_writer.h"
 
@@ -69,10 +70,13 @@ static void call_close(char **args)
     reply(" ret=%d fd=%d", ret, writers[handle].fd);
 }
 
-/* wal_sync_dir PATH */
+/* wal_sync_dir PATH: which can only be read. */
 static void call_sync_dir(char **args)
 {
-    reply(" ret=%d", wal_sync_dir(args[0]));
+    size_t len = strlen(args[0]) + 1;
+    const uint8_t *path = mapped((const uint8_t *)args[0], len, len);
+
+    reply(" ret=%d", wal_sync_dir((const char *)path));
 }
 
 /* write_full PATH BYTES: so many zeros. */
