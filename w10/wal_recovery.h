@@ -34,7 +34,8 @@
 #include "kv.h"
 
 struct wal_recovery {
-    uint64_t records;     /* replayed, SET and DEL together */
+    uint64_t records;     /* replayed, SET and DEL together; for -EBADMSG those
+                             that stand in the map, or 0 if none does */
     uint64_t valid_bytes; /* what those records take: where the log ends now, or
                              for -EBADMSG the offset of the corrupt record */
     uint64_t cut_bytes;   /* what was cut from the end; 0 if it was clean */
@@ -48,10 +49,11 @@ struct wal_recovery {
  * not created.
  *
  * The log may be larger than memory: it is read through one buffer of fixed
- * size, and only the map grows: no other memory is kept, whatever is returned.
- * The time it takes grows as the log does, also where the search passes
- * megabytes that are no record: a buffer with room for one record only would be
- * read again at every byte of them.
+ * size, and only the map grows. That buffer may be static, or be kept for the
+ * next call (one thread at a time recovers); all other memory is given back on
+ * every return. The time it takes grows as the log does, also where the search
+ * passes megabytes that are no record: a buffer with room for one record only
+ * would be read again at every byte of them.
  *
  * Durable on 0: the log's bytes as they were replayed, its size, and its name.
  * A killed process may have left them in the page cache, where they can be read

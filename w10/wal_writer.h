@@ -33,7 +33,10 @@
  * clears the handle, and is not a full cure, since recovery may read from the
  * page cache what the disk never got.
  *
- * A handle is used by one thread at a time.
+ * A handle is used by one thread at a time; two threads may have one each. Memory
+ * that a call takes is given back on every return. A handle may keep some until
+ * wal_close(), and a function a buffer, static or allocated, that does not grow
+ * and that two threads do not share.
  */
 #ifndef WAL_WRITER_H
 #define WAL_WRITER_H
@@ -62,12 +65,13 @@ struct wal_writer {
  *
  * Durable on return: the name `path` in its directory, also where the file was
  * there before. Whoever made it may have been killed before syncing it. `path`
- * may be a symbolic link to a log, but not to a file that is not there yet:
- * its name would be made in a directory that nobody syncs.
+ * may be a symbolic link to a log, and the name is then the link's; but not to a
+ * file that is not there yet: its name would be made in a directory that nobody
+ * syncs.
  *
  * Returns 0, or the negative errno of open(2) or lseek(2), or what
- * wal_sync_dir() returned; then nothing stays open and the handle must not be
- * used.
+ * wal_sync_dir() returned; then nothing stays open, the handle must not be used,
+ * and the log stays where it is: another handle may have it open.
  */
 int wal_open(struct wal_writer *writer, const char *path);
 
@@ -94,7 +98,7 @@ int wal_append(struct wal_writer *writer, const struct wal_record *record);
  * Durable on 0: everything that was appended.
  *
  * Returns 0, the error that had poisoned the handle, or the negative errno of
- * fsync(2) or close(2).
+ * fsync(2) or close(2), the EINTR of a close too: it is an error like any other.
  */
 int wal_close(struct wal_writer *writer);
 
@@ -123,7 +127,7 @@ int wal_sync_fd(int fd);
 
 /*
  * Syncs the directory that holds `path` (fsync of a file does not make its name
- * durable: fsync(2)).
+ * durable: fsync(2)). Nothing need stand at `path`.
  *
  * Durable on 0: every name in that directory as it was when this was called.
  *

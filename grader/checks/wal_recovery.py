@@ -7,7 +7,7 @@ from ..result import Finding
 from ..run import Failed, Run, Script
 from ..tracing import Promise, read_ends, trace
 from . import check
-from .returns import leaks
+from .returns import if_it_never_returns, leaks
 from .wal_format import DEL, FOUR, MAX_BYTES, SET, apply, encode, random_record, show
 
 LOG = "test.wal"
@@ -181,6 +181,8 @@ def cuts_a_torn_tail(run: Run):
         fits = _records_of(rng, size - 10)
         what = f"a record torn where the log has {size} bytes"
         cases.append((what, _log(fits) + last[:10], fits))
+    same = [(SET, b"k", rng.randbytes(600))] * 2000
+    cases.append(("the last of 2000 equal records torn", _log(same)[:-100], same[:-1]))
     yield from _recover_all(run, cases, "R102")
 
 
@@ -188,9 +190,9 @@ def cuts_a_torn_tail(run: Run):
 def reports_corruption_and_cuts_nothing(run: Run):
     """A bad record with a whole one behind it is corruption, and is not cut.
 
-    -EBADMSG, the offset of the bad record in `valid_bytes`, no more than the records
-    before it in the map, and the file as it was. The whole record is found wherever
-    it stands, since the bad one's length says nothing.
+    -EBADMSG, the offset of the bad record in `valid_bytes`, and the file as it was. The
+    records before it are in the map, or none is, and `records` says how many. The whole
+    record is found wherever it stands, since the bad one's length says nothing.
     """
     files, script, cases = {}, Script(), []
     for what, good, data in _corrupt_logs(run):
@@ -214,10 +216,15 @@ def _not_refused(reply, good) -> str:
     for name, want in (("valid", len(_log(good))), ("cut", 0)):
         if reply[name] != want:
             return f"{name}_bytes is {reply[name]} and should be {want}"
-    if _pairs(reply) == dict([BEFORE]):
+    records, got, before = reply["records"], _pairs(reply), dict([BEFORE])
+    want = before | apply(good)
+    if (records, got) in ((len(good), want), (0, before)):
         return ""  # who looks through the whole log first has replayed nothing
-    want = dict([BEFORE]) | apply(good)
-    return "" if _pairs(reply) == want else _map_differs(_pairs(reply), want)
+    if got == before:
+        return f"records is {records}, and the map is as it was before the call"
+    if got == want:
+        return f"records is {records}, and {len(good)} are in the map"
+    return _map_differs(got, want)
 
 
 def _drive_search(run: Run, script: Script, **how):
@@ -239,6 +246,9 @@ def _corrupt_logs(run: Run):
         flipped = bytearray(data)
         flipped[at] ^= 1 << rng.randint(0, 7)
         yield f"a bit of byte {at} flipped, in the second of four records", FOUR[:1], bytes(flipped)
+    flipped = data[:30] + bytes([data[30] ^ 1]) + data[31:]
+    yield "a bit of the second record flipped, and the last one torn", FOUR[:1], flipped[:-3]
+    yield "the second record and the last bad", FOUR[:1], flipped[:-1] + b"?"
     smallest = encode(DEL, b"k")
     yield "the first record zeroed", [], bytes(21) + data[21:]
     yield "three stray bytes between two records", FOUR[:1], data[:21] + b"???" + data[21:]
@@ -315,19 +325,21 @@ def lets_the_next_append_work(run: Run):
 def needs_no_more_memory_than_the_map(run: Run):
     """A log larger than memory is replayed through a buffer of fixed size.
 
-    48 MiB of records on ten keys, in a process that may have 16 MiB of data. Nor does
-    the search behind a bad record need more: 20 MiB of zeros.
+    48 MiB of records on ten keys, half of it in the smallest there are, in a process that
+    may have 16 MiB of data. Nor does the search behind a bad record need more: 20 MiB of
+    zeros.
     """
     yield from _long_tail(run)
     rng = run.rng("large")
     records = [(SET, b"key%d" % (i % 10), rng.randbytes(60_000)) for i in range(40)]
-    data = _log(records)
-    times = (48 << 20) // len(data) + 1
+    smallest = encode(DEL, b"k")
+    times, small = (24 << 20) // len(_log(records)) + 1, (24 << 20) // len(smallest)
+    data = _log(records) * times + smallest * small
     script = Script()
     script.call("limit", "data", 16 << 20)
     number = script.call("wal_recover", LOG)
     try:
-        session = run.drive(script, files={LOG: data * times}, variant="plain")
+        session = run.drive(script, files={LOG: data}, variant="plain", seconds=30)
     except Failed as failed:
         where = failed.findings[0]
         message = f"a log of 48 MiB and 16 MiB of memory: {where.message}"
@@ -340,8 +352,9 @@ def needs_no_more_memory_than_the_map(run: Run):
         message = f"a log of 48 MiB and 16 MiB of memory: wal_recover() returned {reply['ret']}"
         yield run.at_function(Finding("R105", message), "wal_recover")
         return
-    if reply["records"] != 40 * times or _pairs(reply) != apply(records):
-        message = f"a log of 48 MiB: {reply['records']} records, not {40 * times}, or a wrong map"
+    want = len(records) * times + small
+    if reply["records"] != want or _pairs(reply) != apply(records):
+        message = f"a log of 48 MiB: {reply['records']} records, not {want}, or a wrong map"
         yield run.at_function(Finding("R105", message), "wal_recover")
 
 
@@ -352,7 +365,7 @@ def _long_tail(run: Run):
     files = {LOG: _log(FOUR) + bytes(20 << 20)}
     reply = _drive_search(run, script, files=files, variant="plain", seconds=30)[number]
     what = "a log that ends in 20 MiB of zeros, and 16 MiB of memory"
-    code = "R102" if reply["ret"] == 0 else "R105"  # a wrong cut, or no memory for a right one
+    code = "R105" if reply["ret"] == -errno.ENOMEM else "R102"
     yield from _differs(run, reply, FOUR, 20 << 20, code, what)
     log = _log(FOUR) + bytes(20 << 20) + encode(*FOUR[0])
     script = Script()
@@ -372,6 +385,10 @@ def reports_what_fails(run: Run):
     of one that could not be synced. A read that is short or interrupted is no failure. A
     log that cannot be read, or whose map does not fit into memory, is not cut.
     """
+    wrong = list(_nothing_fails(run))
+    if wrong:
+        yield from wrong
+        return
     torn = _log(FOUR) + encode(*FOUR[1])[:-3]
     eio, emfile, enospc, estale = errno.EIO, errno.EMFILE, errno.ENOSPC, errno.ESTALE
     for fault, data, code, want in (
@@ -387,15 +404,7 @@ def reports_what_fails(run: Run):
         (("read", "1+", "short", 7), torn, "F101", 0),
         (("read", 1, "errno", errno.EINTR), torn, "F102", 0),
     ):
-        script = Script()
-        script.call("fault", *fault)
-        script.call("fault", "any", "1+", "watch")
-        number = script.call("wal_recover", LOG)
-        session = run.drive(script, files={LOG: data})
-        reply = session[number]
-        if all(met.what == "watch" for met in reply.faults):
-            continue
-        found = list(_wrong_after(run, session, reply, data, code, want))
+        found = list(_under_fault(run, fault, data, code, want))
         if found:
             yield from found
             return
@@ -403,6 +412,42 @@ def reports_what_fails(run: Run):
     yield from _locked_away(run)
     yield from _full_map(run)
     yield from _no_room(run)
+
+
+def _under_fault(run: Run, fault, data: bytes, code: str, want: int):
+    script = Script()
+    script.call("fault", *fault)
+    script.call("fault", "any", "1+", "watch")
+    number = script.call("wal_recover", LOG)
+    effect = errno.errorcode[fault[3]] if fault[2] == "errno" else f"a limit of {fault[3]} bytes a call"
+    with if_it_never_returns(code, f"a {fault[0]} met {effect}, and wal_recover() never returns"):
+        session = run.drive(script, files={LOG: data})
+    reply = session[number]
+    if any(met.what != "watch" for met in reply.faults):
+        yield from _wrong_after(run, session, reply, data, code, want)
+
+
+def _nothing_fails(run: Run):
+    """What an earlier call left in errno says nothing of this one, and descriptor 0 is one
+    like any other: a server may have closed its standard input."""
+    for error in (errno.ENOENT, errno.EINTR):
+        when = f"errno was {errno.errorcode[error]} before the call"
+        script = Script()
+        script.call("errno", error)
+        number = script.call("wal_recover", LOG)
+        with if_it_never_returns("O107", f"{when}, and wal_recover() never returns"):
+            session = run.drive(script, files={LOG: _log(FOUR)})
+        yield from _differs(run, session[number], FOUR, 0, "O107", when)
+    script = Script()
+    script.call("free0")
+    before = script.call("fds")
+    number = script.call("wal_recover", LOG)
+    after = script.call("fds")
+    session = run.drive(script, files={LOG: _log(FOUR)})
+    when = "where descriptor 0 is free"
+    yield from _differs(run, session[number], FOUR, 0, "R101", when)
+    if session[after]["open"] > session[before]["open"]:
+        yield run.at_function(Finding("F109", f"{when}, wal_recover() leaves one open"), "wal_recover")
 
 
 def _locked_away(run: Run):
@@ -429,13 +474,18 @@ def _no_room(run: Run):
 
 
 def _a_directory(run: Run):
-    """A directory can be opened for reading, also by stdio; each read of it fails."""
+    """A directory can be opened for reading, also by stdio; each read of it fails. A file in
+    place of the log's directory cannot be gone through: that is not ENOENT."""
     script = Script()
-    number = script.call("wal_recover", "deep")
-    got = run.drive(script, files={"deep/x": b""})[number]["ret"]
-    if got >= 0:
-        message = f"a directory in place of the log: wal_recover() returned {got}, not an error"
-        yield run.at_function(Finding("F108", message), "wal_recover")
+    made = {
+        "a directory in place of the log": script.call("wal_recover", "deep"),
+        "a file in place of its directory": script.call("wal_recover", f"deep/x/{LOG}"),
+    }
+    session = run.drive(script, files={"deep/x": b""})
+    for what, number in made.items():
+        if session[number]["ret"] >= 0:
+            message = f"{what}: wal_recover() returned {session[number]['ret']}, not an error"
+            yield run.at_function(Finding("F108", message), "wal_recover")
 
 
 def _wrong_after(run: Run, session, reply, data: bytes, code: str, want: int):
@@ -493,8 +543,11 @@ def _promised(run: Run):
         for name, whole, tail in (
             ("deep/er/whole.wal", good, b""), (LOG, good, b"torn"), ("deep/twin.wal", good, b""),
             ("alone.wal", b"", b"torn"), ("deep/large.wal", large, b""), (f"{LONG}/test.wal", good, b""),
+            ("deep/er/empty.wal", b"", b""),
         ):
-            script.call("put", name, whole + tail)
+            script.call("put", name, (whole + tail) or b"torn")
+            if not whole + tail:  # a recovery was killed between its cut and its sync
+                script.call("cut", name, 0)
             promises[script.call("wal_recover", name)] = [Promise(name, "both")]
             sizes[name] = len(whole)
         _, run.memo["recoveries"] = trace(

@@ -56,8 +56,9 @@ def holds_every_record_appended(run: Run):
     appended = [script.call("wal_append", 0, *record) for record in records]
     closed = script.call("wal_close", 0)
     session = run.drive(script)
-    for number in (opened, *appended, closed):
-        bad = list(wrong_return(run, session[number], 0, "O103", "where nothing is wrong"))
+    sizes = [f"for a record of {len(encode(*record))} bytes" for record in records]
+    for number, when in zip((opened, *appended, closed), ("of a new log", *sizes, "where nothing is wrong")):
+        bad = list(wrong_return(run, session[number], 0, "O103", when))
         if bad:
             yield from bad
             return
@@ -140,7 +141,8 @@ def _leaves_a_torn_tail(run: Run):
 
 
 def _opens_what_is_there(run: Run):
-    """A log of which 32 bits cannot hold the size, and one behind a symbolic link."""
+    """A log of which 32 bits cannot hold the size, one behind a symbolic link, and one that
+    another process makes just before the open would."""
     size = (5 << 30) + 7
     script = Script()
     script.call("make", "link", "link.wal", f"deep/{LOG}")
@@ -149,8 +151,13 @@ def _opens_what_is_there(run: Run):
     linked = script.call("wal_open", 1, "link.wal")
     script.call("wal_append", 1, *SECOND)
     script.call("wal_close", 1)
+    script.call("fault", "create", 1, "taken")
+    taken = script.call("wal_open", 2, LOG)
     session = run.drive(script, files={OTHER: Sparse(b"", size), f"deep/{LOG}": encoded(FIRST)})
-    for number, when in ((large, f"for a log of {size} bytes"), (linked, "for a symbolic link to a log")):
+    for number, when in (
+        (large, f"for a log of {size} bytes"), (linked, "for a symbolic link to a log"),
+        (taken, "for a log that another process makes in between"),
+    ):
         yield from wrong_return(run, session[number], 0, "O104", when)
     if session[large]["ret"] == 0 and session[large]["offset"] != size:
         message = f"offset is {session[large]['offset']} after wal_open() of a log of {size} bytes"
@@ -196,7 +203,7 @@ def never_overwrites(run: Run):
     handle's `offset` counts what it made durable itself, and not the other's records.
     Nor do two handles share memory: two threads may each have one, on two logs.
     """
-    mixed = list(_threads_mix(run))
+    mixed = list(_threads_mix(run)) or list(_threads_mix_paths(run)) or list(_another_process(run))
     if mixed:
         yield mixed[0]
         return
@@ -252,13 +259,44 @@ def _threads_mix(run: Run):
         yield from log_differs(run, session, encoded(record), "O103", why, name)
 
 
+def _threads_mix_paths(run: Run):
+    """Two threads, each with a path of its own: one directory is there, one is not."""
+    wanted = {f"deep/{LOG}": 0, f"missing/{LOG}": -errno.ENOENT}
+    script = Script()
+    script.call("fault", "open", 1, "delay", TOGETHER)
+    script.call("together")
+    made = [script.call("wal_sync_dir", name, f"@{i}") for i, name in enumerate(wanted)]
+    script.call("apart")
+    session = run.drive(script, files={"deep/x": b""})
+    for number, (name, want) in zip(made, wanted.items()):
+        when = f"for {name} beside a thread with another path"
+        yield from wrong_return(run, session[number], want, "O107", when)
+
+
+def _another_process(run: Run):
+    """It may open the log that this one has open."""
+    script = Script()
+    script.call("wal_open", 0, LOG)
+    script.call("begin")
+    opened = script.call("wal_open", 1, LOG)
+    script.call("end")
+    script.call("wal_close", 0)
+    when = "for a log that another process has open"
+    yield from wrong_return(run, run.drive(script)[opened], 0, "O107", when)
+
+
 @check("holds-every-record-appended")
 def reports_a_failed_open(run: Run):
     """An open that fails says so, with the errno, and leaves nothing open.
 
     A directory that is not there, a directory instead of a file, a directory whose sync
-    fails: each a negative errno.
+    fails: each a negative errno. A log that was there stays, and descriptor 0 is one like
+    any other.
     """
+    other = list(_keeps_what_is_not_its_own(run)) or list(_with_descriptor_0_free(run))
+    if other:
+        yield from other
+        return
     script = Script()
     before = script.call("fds")
     missing = script.call("wal_open", 0, f"missing/{LOG}")
@@ -301,6 +339,44 @@ def reports_a_failed_open(run: Run):
         if not wrong and names:
             message = f"a wal_open() that fails leaves {names} open"
             yield run.at_function(Finding("F109", message), "wal_open")
+
+
+def _keeps_what_is_not_its_own(run: Run):
+    """A log that was there before, empty, when its open fails; and a descriptor whose
+    number stands in the handle, which was never open."""
+    script = Script()
+    script.call("fault", "sync", 1, "errno", errno.EIO)
+    opened = script.call("wal_open", 0, LOG)
+    session = run.drive(script, files={LOG: b""})
+    if ("taken", "1") in session[opened].words:
+        message = "wal_open() closes the descriptor whose number it found in the handle"
+        yield run.at_function(Finding("F123", message), "wal_open")
+    if session.file(LOG) is None:
+        message = f"an empty log, and the sync of its directory fails (EIO): wal_open() takes {LOG} away"
+        yield run.at_function(Finding("F123", message), "wal_open")
+
+
+def _with_descriptor_0_free(run: Run):
+    """As in a server that has closed its standard input: the next file opened gets 0.
+    What was left in errno says nothing of a call that works."""
+    when = "where descriptor 0 is free and errno was EINTR before the call"
+    script = Script()
+    script.call("free0")
+    script.call("errno", errno.EINTR)
+    before = script.call("fds")
+    made = [script.call("wal_sync_dir", LOG), script.call("wal_open", 0, LOG)]
+    made += [script.call("wal_append", 0, *FIRST), script.call("wal_close", 0)]
+    after = script.call("fds")
+    session = run.drive(script)
+    for number in made:
+        wrong = list(wrong_return(run, session[number], 0, "O107", when))
+        if wrong:
+            yield from wrong
+            return
+    names = stays_open(run, session, before, after)
+    if names:
+        message = f"where descriptor 0 is free, wal_close() leaves {names} open"
+        yield run.at_function(Finding("F109", message), "wal_open")
 
 
 @check("holds-every-record-appended")

@@ -7,7 +7,7 @@ from ..run import Run, Script
 from ..tracing import Promise
 from . import check
 from .returns import (
-    LEFT_OPEN, errno_name, if_it_never_returns, interrupted_syncs, sync_tried_again, wrong_return,
+    LEFT_OPEN, errno_name, if_it_never_returns, interrupted_syncs, leaks, sync_tried_again, wrong_return,
 )
 from .wal_format import FOUR
 from .wal_writer import FINAL, FIRST, LOG, MEMORY_ROUNDS, OTHER, SECOND, encoded, log_differs, stays_open
@@ -31,7 +31,8 @@ def survives_short_writes(run: Run):
 
     write(2) may take fewer bytes than it is given. Here it does: the first call takes 1,
     5 or 20 bytes, or each call takes 3; and once it takes none at all, which must end in
-    an error, not in an endless loop.
+    an error, not in an endless loop. write_full() writes any number of bytes: none, or
+    more than 32 bits can count.
     """
     for fault in (("write", 1, "short", 1), ("write", 1, "short", 5), ("write", 1, "short", 20),
                   ("write", "1+", "short", 3)):
@@ -44,7 +45,22 @@ def survives_short_writes(run: Run):
             )
             yield run.at_fault(Finding("F101", message), reply.faults[0])
             return
-    yield from _zero_write(run)
+    yield from list(_zero_write(run)) or _any_length(run)
+
+
+def _any_length(run: Run):
+    """None, and more than 32 bits can count: a call of write(2) takes 2 GiB at most, so a
+    second one has to come. It fails, and nobody has to wait for more."""
+    large = (4 << 30) + 7
+    script = Script()
+    script.call("put", LOG, b"")
+    none = script.call("write_full", LOG, 0)
+    script.call("fault", "write", 2, "errno", errno.EIO)
+    whole = script.call("write_full", "/dev/null", large)
+    session = run.drive(script)
+    yield from wrong_return(run, session[none], 0, "F106", "for 0 bytes")
+    when = f"for {large} bytes, where the second write() fails (EIO)"
+    yield from wrong_return(run, session[whole], -errno.EIO, "F101", when)
 
 
 def _zero_write(run: Run):
@@ -141,7 +157,7 @@ def _stops(run: Run, fault, error: int, code: str, what: str, left: bytes | None
         yield run.at_fault(Finding("F107", message), met)
         return
     later = [session[number] for number in (*call["later"], call["refused"], call["closed"])]
-    bad = list(_used_again(run, later, error, what, met))
+    bad = list(_used_again(run, later, error, what))
     if not bad and left is not None:
         why = f"{what}, and the handle was used again"
         bad = list(log_differs(run, session, left, "F105", why))
@@ -164,14 +180,14 @@ def _stops_each_time(run: Run, kind: str, errors, code: str):
         if not reply.faults:
             return
         bad = list(wrong_return(run, reply, -error, code, f"though {what}"))
-        bad = bad or list(_used_again(run, [session[n] for n in later], error, what, reply.faults[-1]))
+        bad = bad or list(_used_again(run, [session[n] for n in later], error, what))
         if bad:
             yield from bad
             return
 
 
-def _used_again(run: Run, replies, error: int, what: str, met):
-    """What the handle did after the failure at `met`, if it did anything."""
+def _used_again(run: Run, replies, error: int, what: str):
+    """What the handle did after the failure, if it did anything."""
     for reply in replies:
         if reply["ret"] != -error:
             of = {-errno.EINVAL: " of a bad record", -errno.ESTALE: ", whose close(2) failed (ESTALE),"}
@@ -179,7 +195,7 @@ def _used_again(run: Run, replies, error: int, what: str, met):
                 f"{what}; a later {reply.call}(){of.get(reply['ret'], '')} returned "
                 f"{errno_name(reply['ret'])} and not the first error, {errno_name(-error)}"
             )
-            yield run.at_fault(Finding("F105", message), met)
+            yield run.at_function(Finding("F105", message), reply.call)
             return
         made = next((fault for fault in reply.faults if fault.call != "close"), None)
         if made:
@@ -273,6 +289,10 @@ def reports_a_failed_close(run: Run):
     for name, function in run.memo.get(LEFT_OPEN, {}).items():
         yield run.at_function(Finding("F109", f"{name} is still open after wal_close()"), function)
     yield from _memory_is_given_back(run)
+    yield from leaks(run, [
+        ("where the directory cannot be opened", ("wal_sync_dir", f"missing/{LOG}"), None),
+        ("where its directory cannot be synced", ("wal_open", 0, LOG), ("sync", 1, "errno", errno.EIO)),
+    ])
     for kind, error, code in (
         ("sync", errno.EIO, "F104"), ("close", errno.EIO, "F108"), ("close", errno.EINTR, "F108")
     ):
@@ -293,8 +313,7 @@ def reports_a_failed_close(run: Run):
             message = f"wal_close() closes a second time {when}"
             yield run.at_fault(Finding("F108", message), fault)
             return
-        if error != errno.EINTR:  # closed it is; some say 0, some say EINTR
-            yield from wrong_return(run, session[closed], -error, code, when)
+        yield from wrong_return(run, session[closed], -error, code, when)
         names = stays_open(run, session, before, after)
         if names:
             message = f"wal_close() leaves {names} open {when}"

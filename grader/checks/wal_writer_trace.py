@@ -30,7 +30,7 @@ def _appends(run: Run):
 
 def _traced(run: Run, appends):
     """The findings of a trace of these (handle, record), the last of them cut short once."""
-    names = (f"deep/er/{LOG}", f"deep/{OTHER}")
+    names = (f"deep/er/{LOG}", f"deep/{OTHER}", "deep/late.wal")
     script, promises = Script(), {}
 
     def call(name, handle, *args, what="both"):
@@ -44,6 +44,7 @@ def _traced(run: Run, appends):
     script.call("fault", "write", 1, "short", 5)
     call("wal_append", 0, *FIRST)
     script.call("clear")
+    call("wal_open", 2, names[2], what="name")  # that is no reason not to sync the others
     for handle in handles:
         call("wal_close", handle)
     _, findings = trace(
@@ -82,20 +83,23 @@ def syncs_the_directory(run: Run):
 
 def _names_that_were_there(run: Run):
     """Logs that another program made and did not sync: empty, not empty, taken away and
-    made anew, far away."""
-    far = "/".join(["d" * 200, "e" * 200, LOG])
-    script, opened, again = Script(), {}, set()
-    for name, path, data in (
-        (OTHER, OTHER, encoded(FIRST)), (LOG, LOG, b""), (LOG, LOG, b""), (far, f"{HERE}/{far}", b""),
+    made anew, in another directory by the same path, behind a symbolic link, far away."""
+    far = "/".join(["d" * 250] * 12 + [LOG])
+    script, opened = Script(), {}
+    for steps, name, path in (
+        ([("put", OTHER, encoded(FIRST))], OTHER, OTHER),
+        ([("put", LOG, b"")], LOG, LOG),
+        ([("unlink", LOG), ("put", LOG, b"")], LOG, LOG),
+        ([("cd", "deep"), ("put", LOG, b"")], f"deep/{LOG}", LOG),
+        ([("make", "link", "linked.wal", f"er/{OTHER}")], "deep/linked.wal", "linked.wal"),
+        ([("put", f"{HERE}/{far}", b"")], far, f"{HERE}/{far}"),
     ):
-        if name in again:
-            script.call("unlink", name)
-        again.add(name)
-        script.call("put", name, data)
+        for step in steps:
+            script.call(*step)
         opened[script.call("wal_open", 0, path)] = [Promise(name, "name")]
         script.call("wal_close", 0)
-    folder = far.removesuffix(LOG)
-    session, findings = trace(run, script, files={f"{folder}x": b""}, promises=opened)
+    files = {f"{far.removesuffix(LOG)}x": b"", f"deep/er/{OTHER}": b""}
+    session, findings = trace(run, script, files=files, promises=opened)
     *near, last = opened
     for number in near:
         findings += wrong_return(run, session[number], 0, "O107", "for a log that is there")
