@@ -117,7 +117,10 @@ def catches_what_works_only_once(run: Run):
 
 @check("passes-every-right-recovery")
 def catches_a_log_from_nothing(run: Run):
-    """It catches a recovery that fails, makes a log or says nothing, where there is none."""
+    """It catches a recovery that goes wrong where there is no log.
+
+    It fails, makes one, or leaves the answer unwritten.
+    """
     yield from _missed(run, "no-log", "R609")
 
 
