@@ -31,7 +31,8 @@ def _ending(lesson: LessonResult) -> str:
         return ": every check passed"
     codes = [f.code for check in lesson.checks for f in check.findings]
     first = min(codes, key=lambda code: LATER.get(code, 0), default=None)
-    return f"; to begin with: make explain CODE={first}" if first else ""
+    though = ", though not every check passed" if lesson.points == lesson.max_points else ""
+    return f"{though}; to begin with: make explain CODE={first}" if first else though
 
 
 def check_lines(check: CheckResult, lesson: str) -> list[str]:

@@ -17,15 +17,20 @@
  *
  * What recovery has to do, by what happened to the log:
  *
- *   nothing, at any size          0, every record; the file as it was
+ *   nothing: a log of any size,   0, every record; the file as it was
+ *     records of any size, and
+ *     of any bytes
  *   the end torn, at any byte     0, the whole records; the rest is cut
  *   the last record bad in any    0, the whole records; the rest is cut
  *     way, by a flipped bit say
  *   zeros instead of the end,     0, the whole records; the rest is cut
  *     as long as the data that
- *     is missing, or longer
+ *     is missing, or to the end
+ *     of its block of 4096 bytes
  *   a bad record, and a whole     -EBADMSG, the offset of the bad one in
- *     one anywhere behind it      valid_bytes, cut_bytes 0; the file as it was
+ *     one of any size behind it,  valid_bytes, cut_bytes 0; the file as it was
+ *     a million bytes away say;
+ *     the end may be torn, too
  *   no log yet                    0, no record; no log is made
  *
  * and where it returned 0:
@@ -33,6 +38,11 @@
  *   recovered again               0, the same map, nothing cut
  *   one more record appended      0, that record too
  *   then torn once more           0, cut once more
+ *
+ * and whatever it returned:
+ *
+ *   pairs that were in the map    are there still
+ *   *found_out                    is written, each field of it
  *
  * Zeros may be just what is missing, a NUL at the end of a value or padding:
  * then that record is whole.
@@ -42,9 +52,9 @@
  * files beside the log: the answer, the map and the log are what counts. It may
  * make a system call for each byte that it searches.
  *
- * The program starts in an empty directory in which it may write, and has ten
- * seconds. It is compiled with the headers of the course and linked with the
- * course's wal_writer, wal_record, crc32 and kv; the recovery changes.
+ * The program starts in a directory in which it may write, empty or not, and
+ * has ten seconds. It is compiled with the headers of the course and linked
+ * with the course's wal_writer, wal_record, crc32 and kv; the recovery changes.
  */
 #ifndef CRASH_SCENARIOS_H
 #define CRASH_SCENARIOS_H

@@ -14,8 +14,8 @@ SHOWN = 3
 def passes_every_right_recovery(run: Run):
     """Your test passes every recovery that is right, whatever its shape.
 
-    It ends with status 0 for thirteen of them: they map the log, read it in pieces of any
-    size, or look through it before they replay. A recovery that only returns -ENOSYS does
+    It ends with status 0 for fourteen of them: they map the log, read it in pieces of any
+    size, look through it before they replay, or leave a file beside it. A recovery that only returns -ENOSYS does
     not pass: a test that never finds fault says nothing. Your test stays within its time and
     its memory, AddressSanitizer's eyes included.
     """
@@ -62,7 +62,8 @@ def catches_a_wrong_replay(run: Run):
     """It catches a recovery that replays something else than the log says.
 
     Nothing happened to the log: deletes, values of any bytes, a log of several buffers
-    and one that ends where a block does.
+    and one that ends where a block does, the largest record there is. What was in the map
+    before stays.
     """
     yield from _missed(run, "replay", "R603")
 
@@ -91,8 +92,9 @@ def catches_zeros_taken_for_something(run: Run):
 def catches_hidden_corruption(run: Run):
     """It catches a recovery that hides corruption, or cuts behind it.
 
-    A flipped bit anywhere, strays of any length, and a whole record of any kind behind
-    them, near or far: -EBADMSG, with the offset, and the file stays as it was.
+    A flipped bit anywhere, strays of any length, and a whole record of any kind and size
+    behind them, near or far, the end torn or not: -EBADMSG, with the offset, nothing in the
+    map that does not belong there, and the file stays as it was.
     """
     yield from _missed(run, "corruption", "R606")
 
@@ -115,7 +117,10 @@ def catches_what_works_only_once(run: Run):
 
 @check("passes-every-right-recovery")
 def catches_a_log_from_nothing(run: Run):
-    """It catches a recovery that fails, or makes a log, where there is none."""
+    """It catches a recovery that goes wrong where there is no log.
+
+    It fails, makes one, or leaves the answer unwritten.
+    """
     yield from _missed(run, "no-log", "R609")
 
 

@@ -36,7 +36,7 @@ def test_the_lesson_says_how_many_there_are(lesson):
     assert f"the {right} recoveries that are right and catches the {bad} that have a bug" in text
     week = (ROOT / "weeks" / f"{lessons()[lesson].part}.md").read_text()
     assert f"{right} recoveries that are right have to pass, {bad} with a bug" in week
-    assert right == 13 and "status 0 for thirteen of them" in passes_every_right_recovery.__doc__
+    assert right == 14 and "status 0 for fourteen of them" in passes_every_right_recovery.__doc__
 
 
 @pytest.fixture(scope="module", params=LESSONS)

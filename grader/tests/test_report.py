@@ -4,9 +4,9 @@ from grader import report, result
 from grader.result import CheckResult, Finding, LessonResult
 
 
-def check(*codes, status=result.FAILED):
+def check(*codes, status=result.FAILED, most=4):
     findings = tuple(Finding(code, "what is wrong", "w10/kv.c") for code in codes)
-    return CheckResult("an-id", "A title", "", status, 0, 4, 0.0, findings)
+    return CheckResult("an-id", "A title", "", status, 0, most, 0.0, findings)
 
 
 def last_line(*checks):
@@ -20,6 +20,12 @@ def test_the_last_line_names_what_to_begin_with():
     assert last_line(check("B103"), check("O101")).endswith("CODE=O101")
     assert last_line(check("B103")).endswith("CODE=B103")
     assert "make explain" not in last_line(check(status=result.PASSED))
+
+
+def test_a_failure_that_costs_nothing_is_named_beside_full_points():
+    assert last_line(check("O101", most=0)).strip() == (
+        "0 of 0 points, though not every check passed; to begin with: make explain CODE=O101")
+    assert "though" not in last_line(check("O101", most=0), check("R603"))
 
 
 def test_what_to_read_again_is_said_once_where_it_is_the_same():

@@ -27,7 +27,7 @@ enum {
     BLOCK_BYTES = 4096, /* what a file system writes at once */
     LARGE_BYTES = 60000,
     LARGE_COUNT = 20,
-    FAR_BYTES = 200000, /* more than the largest record */
+    FAR_BYTES = 1000000,
     LOG_MAX_BYTES = 4 << 20,
     PIECES_MAX = 64,
 };
@@ -40,10 +40,17 @@ enum {
 
 /* The last one is as small as a record can be, and is no SET. */
 static const struct wal_record RECORDS[] = {
-    SET("foo", "bar"), SET("name", "alice"), SET("nul", "a\0b"),
+    SET("foo", "bar"), SET("name", "alice"), SET("n\0l", "a\0b"),
     DEL("name"),       SET("foo", ""),       DEL("k"),
 };
 static const struct wal_record NEXT = SET("next", "one");
+
+/* No record is larger. */
+static uint8_t letters[WAL_KEY_MAX_BYTES]; /* filled by main() */
+static const struct wal_record LARGEST = { WAL_SET, letters, sizeof(letters),
+                                           letters, sizeof(letters) };
+static const struct wal_record LARGEST_DEL = { WAL_DEL, letters,
+                                               sizeof(letters), NULL, 0 };
 
 /* A record, or, where its type is 0, bytes that are none. */
 struct piece {
@@ -60,7 +67,8 @@ struct log {
     size_t count;
 };
 
-/* What recovery has to answer, and what has to stand in the file then. */
+/* What recovery has to answer, and what has to stand in the file then: where
+ * there was none, `bytes` is NULL. */
 struct answer {
     int err;
     struct wal_recovery found;
@@ -152,8 +160,10 @@ static void hold_file(const struct answer *want)
     static uint8_t bytes[LOG_MAX_BYTES];
     FILE *file = fopen(LOG, "rb");
 
+    if (!file != !want->bytes)
+        fail(file ? "it made one" : "the log is gone");
     if (!file)
-        fail("the log is gone");
+        return;
     size_t len = fread(bytes, 1, sizeof(bytes), file);
     fclose(file);
     if (len != want->len)
@@ -184,39 +194,50 @@ static void hold_map(const struct kv *kv, const struct kv *want)
     struct difference difference = { kv, NULL };
 
     kv_each(want, compare, &difference);
-    if (difference.entry)
+    const struct kv_entry *wrong = difference.entry;
+    if (wrong)
         fail("key %.*s is not what it was set to",
-             (int)difference.entry->key_len,
-             (const char *)difference.entry->key);
+             wrong->key_len < 20 ? (int)wrong->key_len : 20,
+             (const char *)wrong->key);
     if (kv->count != want->count)
         fail("the map has %zu pairs, not %zu", kv->count, want->count);
+}
+
+static void hold(const char *what, uint64_t got, uint64_t want)
+{
+    if (got != want)
+        fail("%s is %llu, not %llu", what, (unsigned long long)got,
+             (unsigned long long)want);
+}
+
+/* A map with what stands in it before recovery. */
+static void begin_map(struct kv *kv)
+{
+    kv_init(kv);
+    if (kv_set(kv, "before", 6, "kept", 4) < 0)
+        cannot_run("a map");
 }
 
 /* Recovers the log as it stands and holds everything against `want`. */
 static void recover(const struct answer *want)
 {
-    struct wal_recovery found = { 0 };
-    struct kv kv;
+    struct wal_recovery found;
+    struct kv kv, before;
 
-    kv_init(&kv);
+    memset(&found, 0xa5, sizeof(found)); /* what is not written shows */
+    begin_map(&kv);
+    begin_map(&before);
     int err = wal_recover(LOG, &kv, &found);
     if (err != want->err)
         fail("it returned %d, not %d", err, want->err);
-    if (found.valid_bytes != want->found.valid_bytes)
-        fail("valid_bytes is %llu, not %llu",
-             (unsigned long long)found.valid_bytes,
-             (unsigned long long)want->found.valid_bytes);
-    if (found.cut_bytes != want->found.cut_bytes)
-        fail("cut_bytes is %llu, not %llu", (unsigned long long)found.cut_bytes,
-             (unsigned long long)want->found.cut_bytes);
-    if (err == 0 && found.records != want->found.records)
-        fail("it replayed %llu records, not %llu",
-             (unsigned long long)found.records,
-             (unsigned long long)want->found.records);
+    hold("valid_bytes", found.valid_bytes, want->found.valid_bytes);
+    hold("cut_bytes", found.cut_bytes, want->found.cut_bytes);
     /* Who looks through the whole log first has replayed nothing. */
-    if (err == 0 || kv.count > 0)
-        hold_map(&kv, &want->kv);
+    if (err == 0 || found.records > 0)
+        hold("records", found.records, want->found.records);
+    hold_map(&kv, err && kv.count == before.count ? &before : &want->kv);
     kv_free(&kv);
+    kv_free(&before);
     hold_file(want);
 }
 
@@ -245,7 +266,7 @@ static struct answer right_answer(size_t len)
     struct answer want = { .bytes = image, .len = len };
     size_t i;
 
-    kv_init(&want.kv);
+    begin_map(&want.kv);
     for (i = 0; i < written.count && is_whole(&written.pieces[i], len); i++) {
         replay(&want, &written.pieces[i].record);
         want.found.valid_bytes = written.pieces[i].end;
@@ -346,17 +367,49 @@ static void flip_a_bit_of_every_byte(void)
     }
 }
 
+/* The largest record there is: whole, torn, lost, and deleted. */
+static void write_the_largest(void)
+{
+    write_log(0);
+    add(&LARGEST);
+    begin("the largest record");
+    try_as_written(written.len);
+    begin("the last byte of the largest record torn off");
+    try_as_written(written.len - 1);
+    begin("zeros for the largest record");
+    memset(image, 0, written.len);
+    try(written.len);
+    begin("the largest record, then a DEL of its key");
+    add(&LARGEST_DEL);
+    try_as_written(written.len);
+}
+
+/* A record is bad, those behind it are whole, and the end is torn as well. */
+static void tear_behind_a_bad_record(void)
+{
+    write_all_records();
+    for (size_t len = written.pieces[2].end; len < written.len; len++) {
+        begin("the second record bad, torn after %zu bytes", len);
+        memcpy(image, written.bytes, written.len);
+        image[written.pieces[1].start] ^= 1;
+        try(len);
+    }
+}
+
 /* A whole record stands behind bytes that are none, near or far. */
 static void put_a_record_behind_a_bad_one(void)
 {
     static const size_t stray[] = { 1, 2, 3, 7, 8, 14, 15, 21, FAR_BYTES };
+    static const struct wal_record *const records[] = { &RECORDS[5],
+                                                        &RECORDS[0], &LARGEST };
+    static const char *const names[] = { "a DEL", "a SET", "the largest SET" };
 
     for (size_t i = 0; i < sizeof(stray) / sizeof(stray[0]); i++) {
-        for (size_t kind = 0; kind < 2; kind++) {
-            begin("%zu stray bytes, then a %s", stray[i], kind ? "SET" : "DEL");
+        for (size_t kind = 0; kind < 3; kind++) {
+            begin("%zu stray bytes, then %s", stray[i], names[kind]);
             write_log(2);
             add_stray(kind ? '?' : 0, stray[i]);
-            add(kind ? &RECORDS[0] : &RECORDS[5]);
+            add(records[kind]);
             try_as_written(written.len);
         }
     }
@@ -400,20 +453,13 @@ static void end_where_a_buffer_does(void)
 /* The power went before the first record. */
 static void make_no_log(void)
 {
-    struct wal_recovery found = { 0 };
-    struct kv kv;
+    struct answer want = right_answer(0);
 
     begin("no log");
     unlink(LOG);
-    kv_init(&kv);
-    int err = wal_recover(LOG, &kv, &found);
-    if (err)
-        fail("it returned %d, not 0", err);
-    if (kv.count || found.records || found.valid_bytes || found.cut_bytes)
-        fail("it found something");
-    if (access(LOG, F_OK) == 0)
-        fail("it made one");
-    kv_free(&kv);
+    want.bytes = NULL;
+    recover(&want);
+    kv_free(&want.kv);
 }
 
 static void run(const char *what, void (*scenarios)(void))
@@ -427,10 +473,13 @@ static void run(const char *what, void (*scenarios)(void))
 int main(void)
 {
 //> main
+    memset(letters, 'l', sizeof(letters));
     run("no log at all", make_no_log);
     run("torn", tear_at_every_byte);
     run("zeros for data", lose_the_data);
     run("a bit flipped", flip_a_bit_of_every_byte);
+    run("the largest record", write_the_largest);
+    run("torn behind a bad record", tear_behind_a_bad_record);
     run("a record behind a bad one", put_a_record_behind_a_bad_one);
     run("blocks and buffers", end_where_a_buffer_does);
     unlink(LOG);

@@ -110,9 +110,17 @@ static void must_have(const struct kv *kv, const char *key, const void *value,
         wrong(key, entry->value[0], ((const char *)value)[0]);
 }
 
+/* A map with a pair in it that no log here touches. */
+static void start_map(struct kv *kv)
+{
+    kv_init(kv);
+    must(kv_set(kv, "mine", 4, "!", 1) == 0, "kv_set");
+}
+
 /* The map after the first `records` records of start(). */
 static void hold_map(const struct kv *kv, long records)
 {
+    must_have(kv, "mine", "!", 1);
     must_have(kv, "foo", "bar", records >= 1 ? 3 : -1);
     must_have(kv, "name", "alice", records == 2 || records == 3 ? 5 : -1);
     must_have(kv, "z", "0\0z", records >= 3 ? 3 : -1);
@@ -123,7 +131,7 @@ static void recover(long records, long valid, long cut)
     struct wal_recovery found = { 7, 7, 7 };
     struct kv kv;
 
-    kv_init(&kv);
+    start_map(&kv);
     int err = wal_recover(name, &kv, &found);
     if (err)
         wrong("the return value", err, 0);
@@ -139,7 +147,7 @@ static void recover(long records, long valid, long cut)
     kv_free(&kv);
 }
 
-static void refuse(long valid)
+static void refuse(long records, long valid)
 {
     struct wal_recovery found = { 7, 7, 7 };
     struct kv kv;
@@ -147,7 +155,7 @@ static void refuse(long valid)
     struct stat st, now;
 
     must(stat(name, &st) == 0, name);
-    kv_init(&kv);
+    start_map(&kv);
     int err = wal_recover(name, &kv, &found);
     if (err != -EBADMSG)
         wrong("the return value", err, -EBADMSG);
@@ -160,6 +168,7 @@ static void refuse(long valid)
         wrong("the size", size(), before);
     if (now.st_mtim.tv_nsec != st.st_mtim.tv_nsec)
         wrong("whether the file was written", 1, 0);
+    hold_map(&kv, kv.count == 1 ? 0 : records);
     kv_free(&kv);
 }
 
@@ -183,7 +192,7 @@ static void live_on(long records)
         append(WAL_SET, "later", "", 0);
         valid += 22;
         must(truncate(name, valid + i) == 0, "truncate");
-        kv_init(&kv);
+        start_map(&kv);
         int err = wal_recover(name, &kv, &found);
         if (err)
             wrong("the return value", err, 0);
@@ -226,31 +235,40 @@ static void torn_or_zeroed(void)
 
 static void damaged(void)
 {
-    for (long at = 0; at < 88; at++) {
+    for (long at = 0; at < 103; at++) {
         for (int bit = 0; bit < 8; bit++) {
+            long n = whole_before(at);
+
             start("a bit flipped");
             flip(at, bit);
-            refuse(ENDS[whole_before(at)]);
+            if (at < 88)
+                refuse(n, ENDS[n]);
+            else
+                recover(4, 88, 15);
             unlink(name);
         }
     }
+    start("a bit flipped, and the end torn");
+    flip(30, 2);
+    must(truncate(name, 95) == 0, "truncate");
+    refuse(1, 21);
 }
 
-static void stray(const char *scenario, long len)
+static void stray(const char *scenario, long len, size_t value_len)
 {
-    static char bytes[150000];
+    static char bytes[1000000];
 
     start(scenario);
     memset(bytes, '#', sizeof(bytes));
     write_at(103, bytes, (size_t)len);
-    append(WAL_DEL, "k", NULL, 0);
-    refuse(103);
+    append(value_len ? WAL_SET : WAL_DEL, "k", bytes, value_len);
+    refuse(5, 103);
 }
 
 static void blocks(void)
 {
-    static char value[60000];
-    struct wal_recovery found = { 0 };
+    static char value[60000], key[65536];
+    struct wal_recovery found = { 7, 7, 7 };
     struct kv kv;
 
     start("a log of one block");
@@ -262,12 +280,20 @@ static void blocks(void)
         append(WAL_SET, "b", value, sizeof(value));
     recover(35, 103 + 30 * 60018l, 0);
 
+    memset(key, 'k', sizeof(key) - 1);
+    start("a record of the longest key");
+    append(WAL_SET, key, key, sizeof(key) - 1);
+    recover(6, 103 + 131085, 0);
+
     what = "no log";
     name = "none.wal";
-    kv_init(&kv);
+    start_map(&kv);
     int err = wal_recover(name, &kv, &found);
     if (err)
         wrong("the return value", err, 0);
+    if (found.records || found.valid_bytes || found.cut_bytes)
+        wrong("something in the answer", 1, 0);
+    hold_map(&kv, 0);
     if (size() != -1)
         wrong("the size", size(), -1);
     kv_free(&kv);
@@ -278,8 +304,9 @@ int main(void)
     torn_or_zeroed();
     damaged();
     for (long len = 1; len < 30; len++)
-        stray("strays before a record", len);
-    stray("many strays before a record", 150000);
+        stray("strays before a record", len, 0);
+    stray("strays before a long record", 5, 60000);
+    stray("many strays before a record", 1000000, 0);
     blocks();
     while (scenarios > 0) {
         char tail[40];
