@@ -235,7 +235,7 @@ static void recover(const struct answer *want)
     /* Who looks through the whole log first has replayed nothing. */
     if (err == 0 || found.records > 0)
         hold("records", found.records, want->found.records);
-    hold_map(&kv, err && kv.count == before.count ? &before : &want->kv);
+    hold_map(&kv, found.records == 0 ? &before : &want->kv);
     kv_free(&kv);
     kv_free(&before);
     hold_file(want);
