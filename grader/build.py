@@ -3,7 +3,7 @@
     lesson    the lesson's own commands, to the letter
     plain     the same objects, with -g, linked with the driver: for traces
     checked   the same with AddressSanitizer and UBSan: for behaviour
-    raced     the same with ThreadSanitizer, for the lesson whose handles threads share
+    raced     the same with ThreadSanitizer, for the lessons whose calls threads make
     crash     the same objects, static, with the fork server of the crash lab; built
               only where a check asks for it. Where a library has no static form
               (Fedora and Arch ship no libcrypto.a), dynamic: a fork costs more then
@@ -33,6 +33,7 @@ EXTRA = {
     "plain": ["-g"],
     "raced": ["-g", "-fno-omit-frame-pointer", "-fsanitize=thread"],
 }
+RACED = {"group", "store"}  # drivers of lessons with threads
 CRASH = "crash"
 # ThreadSanitizer wants its addresses where they are without randomisation.
 _AS_LINKED = 'setarch -R true 2>&- && exec setarch -R "$0" "$@"; exec "$0" "$@"'
@@ -75,7 +76,7 @@ def listed_commands(lesson: Lesson) -> list[str]:
 
 def variants(lesson: Lesson) -> tuple[str, ...]:
     """The builds that the checks of a lesson have in common."""
-    return ("lesson", "checked", "plain", *["raced"] * ("group" in lesson.driver))
+    return ("lesson", "checked", "plain", *["raced"] * bool(RACED & set(lesson.driver)))
 
 
 def program(inside: str, variant: str) -> list[str]:

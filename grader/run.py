@@ -358,8 +358,9 @@ def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply],
                 told: dict[int, str]) -> tuple[str, str]:
     """The function that had not returned, and in words which call of it, or in how many
     threads. The driver waits in `apart` for the calls of threads."""
-    number, name = begun[-1] if begun else ("0", "main")
-    running = [name for number, name in begun if int(number) not in replies]
+    unfinished = [call for call in begun if int(call[0]) not in replies]
+    number, name = (unfinished or begun or [("0", "main")])[-1]
+    running = [name for _, name in unfinished]
     if "apart" in running[:-1]:
         in_threads = running[running.index("apart") + 1 :]
         name = in_threads[0]

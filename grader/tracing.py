@@ -24,7 +24,7 @@ from .trace.ops import Mark, Write
 __all__ = ["Promise", "pinned", "read_ends", "readable", "replayed_children", "replayed_run", "strace",
            "strace_log", "student_stack", "trace"]
 
-STRING_MAX_BYTES = 1 << 20
+STRING_MAX_BYTES = 2 << 20
 EXCERPT_LINES = 9
 _READS = r"\b(read|pread64|lseek)\(\d+<[^>]*/%s>.*?(\d+|SEEK_\w+)\) += (\d+)"
 _FORKS = re.compile(r"fork|clone|\+\+\+")
@@ -34,6 +34,12 @@ MISSING = {
     "D107": "a sync of that file", "D201": "a sync of the directory",
     "D204": "a sync of the directory", "D205": "a sync of the directory",
     "D207": "a sync of the directory",
+}
+# The driver's own calls that change files, as a student can read them.
+OTHERS = {
+    "put": "another program makes a file", "make": "another program makes something",
+    "age": "the file's times are set back", "cut": "another program cuts or grows a file",
+    "unlink": "another program removes a file", "cd": "the program goes to another directory",
 }
 
 
@@ -236,6 +242,8 @@ def _bounds(ops, violation) -> tuple[int, int]:
 def readable(op, cwd: str) -> str:
     if isinstance(op, Mark):
         words = op.text.split()
+        if words[2:3] and words[2] in OTHERS:
+            return f"-- {OTHERS[words[2]]}{'' if words[0] == '>' else ': done'}"
         if words[0] == ">":
             return f"-- {words[2]}() begins"
         if words[0] == "!":

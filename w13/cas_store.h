@@ -29,14 +29,16 @@
  * Any number of processes may use one directory at a time. A struct cas
  * belongs to one thread at a time; two threads open two.
  *
- * Failures are negative errno values; output arguments are written only on
- * success. A failure on a file that nobody else can name yet, the temp file,
+ * Failures are negative errno values; output arguments, named ..._out, are
+ * written only on success. A failure on a file that nobody else can name yet, the temp file,
  * ends that call alone. A failed sync of what has its final name (the
  * directory, or an object that was already there) poisons the store: the
  * kernel may have dropped what it could not write, and the next sync may
  * succeed without it (Rebello et al., USENIX ATC'20). Every later call
  * returns that first error, whatever its arguments; only closing and opening
- * again clears it. No failure removes an object that was there.
+ * again clears it. No failure removes an object that was there, nor one that
+ * this call has given its name: another process may have found it since, and
+ * promised it.
  */
 #ifndef CAS_STORE_H
 #define CAS_STORE_H
@@ -77,8 +79,9 @@ enum cas_verdict {
 int cas_name(const void *data, size_t len, char name_out[CAS_NAME_BYTES]);
 
 /*
- * Opens the store in `dir` and makes that directory, mode 0755, if it is
- * missing; its parent must be there and readable.
+ * Opens the store in `dir`, whatever path leads there (`.` is one), and makes
+ * that directory, mode 0755, if it is missing; its parent must be there and
+ * readable.
  *
  * Removes every regular file `.tmp-*` that no live writer holds. Who holds
  * one: a writer has flock(2) LOCK_EX on its temp file from just after
@@ -105,7 +108,8 @@ int cas_open(struct cas *store, const char *dir);
  * Stores `len` bytes, at most CAS_OBJECT_MAX_BYTES, and gives their name.
  *
  * If the object is there and its bytes verify, nothing is written. Whatever
- * else stands there (a torn object, a link, an unreadable file) is replaced.
+ * else stands there (a torn object, a symbolic or a hard link, an unreadable
+ * file) is replaced; the file that a link leads to stays as it was.
  *
  * Durable on return, for a duplicate as for a new object: the bytes, and
  * the name. A crash at any point leaves the name with all its bytes, or as
@@ -113,7 +117,8 @@ int cas_open(struct cas *store, const char *dir);
  *
  * Returns 0, or -EMSGSIZE (touching nothing), -ENOSPC (also for a write of
  * zero bytes), -EISDIR where a directory has the object's name, -EAGAIN if
- * cleaners took every temp file it made, or another negative errno. After a
+ * cleaners took every temp file it made, or another negative errno, also that
+ * of a failed close(2) of the file that it wrote, EINTR included. After a
  * failure no .tmp- file of this call is left, unless removing it failed too.
  */
 int cas_store(struct cas *store, const void *data, size_t len,

@@ -15,6 +15,7 @@ from .returns import if_it_never_returns, wrong_return
 
 LARGE = b"large " * 800
 STORES = 60  # of whose temp names no two may be the same
+LEFTOVERS = 300
 # Places in cas_store() at which another process may come in between.
 BETWEEN = ("create", "lock", "write", "sync", "close", "rename")
 
@@ -132,8 +133,9 @@ def lets_two_store_the_same(run: Run):
 
 
 def _names_used_twice(run: Run):
-    """Processes that start within one second, and two stores of one directory, as two
-    threads of a process have them."""
+    """Processes that start within one second; two stores of one directory, as two threads
+    of a process have them; a lock that a cleaner had; processes forked by one that has
+    stored before; and two threads."""
     script = Script()
     for process in b"ABCD":
         script.call("begin")
@@ -144,9 +146,20 @@ def _names_used_twice(run: Run):
         script.call("cas_open", handle, STORE)
     for i in range(STORES):
         script.call("cas_store", i % 2, bytes([i]))
+    script.call("fault", "lock", 1, "errno", errno.EWOULDBLOCK)
+    script.call("cas_store", 0, b"lock")
+    script.call("clear")
+    for process in b"EF":
+        script.call("begin")
+        script.call("cas_store", 0, bytes([process]) * 2)
+        script.call("end")
+    for thread in b"GH":
+        script.call("together")
+        script.call("cas_store", 0, bytes([thread]) * 2, "@0")
+        script.call("apart")
     if _used_twice(run, script, stacks=False):
         for op in _used_twice(run, script, stacks=True):
-            message = f"{op.name} was the temp file of an earlier call, and is used again"
+            message = f"{op.name} was the name of another temp file before, and is used again"
             place = next((place for _, place in student_stack(run, op.call)), (None, None))
             yield Finding("A107", message, *place)
 
@@ -186,15 +199,20 @@ def removes_what_a_crash_left(run: Run):
 
     Leftovers are regular files whose names begin with .tmp-. Objects stay, and so do a
     directory, a link, and a file that a live writer holds. Two processes may clean up at
-    the same time.
+    the same time. The cleaner's lock ends behind its unlink: a writer could take it between.
     """
     yield from _what_is_no_leftover(run)
-    dead = [f"{STORE}/.tmp-{name}" for name in ("dead", name_of(HELLO), "", "1", "2", "3")]
+    yield from _not_locked_any_more(run)
+    dead = [f"{STORE}/.tmp-{name}" for name in ("dead", name_of(HELLO), "", *range(LEFTOVERS))]
+    later = f"{STORE}/.tmp-later"
     stay = [path_of(HELLO), f"{STORE}/.tmpx", f"{STORE}/tmp-x", f"{STORE}/notes"]
     script = Script()
     for place in ("unlink", "lock"):
         script.call("meanwhile", place, 1, "cas_open", 1, STORE)
     opened = script.call("cas_open", 0, STORE)
+    script.call("clear")
+    script.call("put", later, HELLO)
+    script.call("cas_open", 2, STORE)
     session = run.drive(script, files={name: HELLO for name in dead + stay})
     when = "where another process cleans up too" if session[opened].faults else "on leftovers"
     yield from wrong_return(run, session[opened], 0, "R306", when)
@@ -202,8 +220,22 @@ def removes_what_a_crash_left(run: Run):
     gone = [name for name in stay if session.file(name) is None]
     if left:
         yield run.at_function(Finding("R306", f"{left[0]} is still there after cas_open()"), "cas_open")
+    elif session.file(later) is not None:
+        message = f"{later} is still there after a second cas_open() of one process"
+        yield run.at_function(Finding("R306", message), "cas_open")
     if gone:
         yield run.at_function(Finding("R306", f"cas_open() removed {gone[0]}"), "cas_open")
+
+
+def _not_locked_any_more(run: Run):
+    script = Script()
+    lock = script.call("meanwhile", "unlink", 1, "hold", f"{STORE}/.tmp-dead")
+    opened = script.call("cas_open", 0, STORE)
+    session = run.drive(script, files={f"{STORE}/.tmp-dead": b""})
+    for fault in session[opened].faults:
+        if dict(session[lock].words).get("ret") == "0":
+            message = f"a writer could take the lock of .tmp-dead just before this {fault.call}()"
+            yield run.at_fault(Finding("A109", message), fault)
 
 
 def _what_is_no_leftover(run: Run):
@@ -244,7 +276,7 @@ def leaves_a_live_writer_alone(run: Run):
     """
     between = _between(run, "cas_open", "{other}", "{store}")
     yield from _first_trouble(run, "A109", between, "another process opened the store")
-    yield from _lock_taken(run)
+    yield from islice(_lock_taken(run), 1)
 
 
 def _lock_taken(run: Run):

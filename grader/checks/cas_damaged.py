@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from itertools import islice
 
 from ..result import Finding
 from ..run import Failed, Run, Script, Sparse
@@ -11,6 +12,9 @@ from .cas_store import (
     path_of, shown, wrong_load, wrong_store,
 )
 from .returns import if_it_never_returns, wrong_return
+
+
+DAMAGES = 7
 
 
 def _damages(data: bytes):
@@ -29,8 +33,9 @@ def _damages(data: bytes):
 def gives_only_what_verifies(run: Run):
     """An object whose bytes do not hash to its name is never given out.
 
-    Each load hashes what it read, also what it has read before. Other bytes are
-    CAS_MISMATCH, none at all where some belong are CAS_EMPTY. Every digit counts.
+    Each load hashes what it read, also what it has read before, and gives those bytes and no
+    others. Other bytes are CAS_MISMATCH, none at all where some belong are CAS_EMPTY. Every
+    digit counts.
     """
     script = Script()
     script.call("cas_open", 0, STORE)
@@ -49,6 +54,27 @@ def gives_only_what_verifies(run: Run):
         if bad:
             yield from bad
             return
+    yield from islice(_changed_meanwhile(run), 1)
+
+
+def _changed_meanwhile(run: Run):
+    """Before each read in turn, one bit is flipped: what was hashed before is no more."""
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    calls = []
+    for i in (1, 2, 3):
+        data = b"read %d" % i
+        script.call("put", path_of(data), data)
+        script.call("meanwhile", "read", i, "flip", path_of(data), 3)
+        calls.append((load(script, data), data))
+        script.call("clear")
+    session = run.drive(script)
+    for number, data in calls:
+        for fault in session[number].faults:
+            if session[number]["ret"] == OK:
+                when = f"an object of which one bit was flipped just before this {fault.call}()"
+                found = wrong_load(run, session[number], data, "R301", when)
+                yield from (run.at_fault(finding, fault) for finding in found)
 
 
 def _changed_since(script: Script):
@@ -75,8 +101,8 @@ def _another_name(script: Script):
 def tells_what_is_no_file(run: Run):
     """A directory, a link, a FIFO or a socket is no object: CAS_NOT_A_FILE.
 
-    No link is followed, not even to the right bytes, and no FIFO is waited for. A file
-    that may not be read is -EACCES.
+    No link is followed, not even to the right bytes, and no FIFO is waited for: not where it
+    has taken an object's place a moment ago, either. A file that may not be read is -EACCES.
     """
     objects = [b"dir", b"link", b"dangling", b"unreadable", b"socket", b"fifo"]
     paths = [path_of(data) for data in objects]
@@ -96,8 +122,33 @@ def tells_what_is_no_file(run: Run):
     wants = (NOT_A_FILE, NOT_A_FILE, NOT_A_FILE, -errno.EACCES, NOT_A_FILE, NOT_A_FILE)
     whats = ("a directory", "a link to the right bytes", "a link to nothing", "a file of mode 0", "a socket",
              "a FIFO")
+    found = []
     for number, want, what in zip(calls, wants, whats):
-        yield from wrong_load(run, session[number], want, "R302", f"{what} under an object's name")
+        found += wrong_load(run, session[number], want, "R302", f"{what} under an object's name")
+    yield from found or islice(_no_file_any_more(run), 1)
+
+
+def _no_file_any_more(run: Run):
+    """Whatever was asked about the name before, open(2) finds something else there."""
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("put", "right", b"link")
+    calls = []
+    for kind, what in (("link", "a link to the right bytes"), ("fifo", "a FIFO")):
+        data = kind.encode()
+        script.call("put", path_of(data), data)
+        script.call("make", kind, f"{STORE}/{kind}", "../right")
+        script.call("meanwhile", "open", 1, "move", f"{STORE}/{kind}", path_of(data))
+        calls.append((load(script, data), what))
+        script.call("clear")
+    never = "cas_load() waits for ever where a FIFO takes an object's place just before the open"
+    with if_it_never_returns("R302", never):
+        session = run.drive(script, seconds=5)
+    for number, what in calls:
+        for fault in session[number].faults:
+            when = f"{what} that took an object's place just before this {fault.call}()"
+            found = wrong_load(run, session[number], NOT_A_FILE, "R302", when)
+            yield from (run.at_fault(finding, fault) for finding in found)
 
 
 @check("gives-only-what-verifies")
@@ -164,8 +215,9 @@ def repairs_a_damaged_object(run: Run):
     """Storing over a damaged object puts the right bytes in its place.
 
     Whatever stands there and does not verify is replaced: a torn file, one that is too
-    long, a link, a socket, a FIFO, a file that may not be read. Only a directory stays,
-    and is an error.
+    long, a link, a socket, a FIFO, a file that may not be read. What a link leads to, and a
+    file that has a second name there, stay as they were. Only a directory stays, and is an
+    error.
     """
     script = Script()
     script.call("cas_open", 0, STORE)
@@ -174,7 +226,8 @@ def repairs_a_damaged_object(run: Run):
         cases.append((what, data, script.call("cas_store", 0, data), load(script, data)))
     script.call("make", "dir", path_of(b"dir"))
     over_dir = script.call("cas_store", 0, b"dir")
-    session = run.drive(script, files={"right": b"link"})
+    others = {"right": b"link", "another": b"of somebody else"}
+    session = run.drive(script, files=others)
     for what, data, stored, loaded in cases:
         when = f"storing {len(data)} bytes over {what}"
         found = list(wrong_store(run, session, stored, data, "R305", when))
@@ -182,9 +235,17 @@ def repairs_a_damaged_object(run: Run):
         if found:
             yield from found
             return
+    message = None
     if session[over_dir]["ret"] >= 0:
         message = "it returned 0 where a directory has the object's name"
+    elif not (session.folder / path_of(b"dir")).is_dir():
+        message = "a directory had the object's name, and is not there any more though the call failed"
+    for name, data in others.items():
+        if session.file(name) != data:
+            message = f"an object's name was a link to the file {name}: storing wrote into that file"
+    if message:
         yield run.at_function(Finding("R305", message), "cas_store")
+        return
     yield from _over_a_fifo(run)
 
 
@@ -196,17 +257,23 @@ def _damaged(script: Script):
     script.call("cas_store", 0, b"stored before")
     script.call("flip", path_of(b"stored before"), 3)
     yield "what it stored itself, one bit flipped since", b"stored before"
-    torn = [(data, what, bad) for data in (HELLO, b"r" * 3000) for what, bad, _ in _damages(data)]
-    for i, (data, what, bad) in enumerate(torn):
-        data, bad = data + bytes([i]), bad + bytes([i]) * bool(bad)
+    larger = bytes(range(255, -1, -1)) * 12288  # 3 MiB
+    script.call("put", path_of(larger), larger)
+    script.call("flip", path_of(larger), len(larger) // 2)
+    yield "an object of 3 MiB, one bit flipped in the middle", larger
+    for data in (begin + bytes([i]) for begin in (HELLO, b"r" * 3000) for i in range(DAMAGES)):
+        what, bad, _ = list(_damages(data))[data[-1]]
         script.call("put", path_of(data), bad)
         yield f"a damaged object, {what}", data
+    script.call("put", path_of(b""), b"not empty")
+    yield "a file that is not empty", b""
     script.call("put", path_of(b"long"), b"long")
     script.call("cut", path_of(b"long"), OBJECT_MAX_BYTES + 1)
     yield "a file that is too long", b"long"
-    for kind in ("link", "socket"):
-        script.call("make", kind, path_of(kind.encode()), "../right")
-        yield f"a {kind}", kind.encode()
+    for kind, target, what in (("link", "../right", "a symbolic link"), ("socket", "", "a socket"),
+                               ("hard", "another", "a hard link")):
+        script.call("make", kind, path_of(kind.encode()), target)
+        yield what, kind.encode()
     script.call("put", path_of(b"mode"), b"x")
     script.call("mode", path_of(b"mode"), 0)
     yield "a file that may not be read", b"mode"

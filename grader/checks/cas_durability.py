@@ -9,6 +9,9 @@ D_FILE = ("D101", "D102", "D103", "D104", "D105", "D106", "A103")
 D_NAME = ("D201", "D202", "D203", "D204", "D205", "D206")
 
 
+LARGE_BYTES = (1 << 20) + 4096  # more than anybody writes in one piece
+
+
 def only(findings, *codes):
     return [finding for finding in findings if finding.code in codes]
 
@@ -18,7 +21,7 @@ def new_objects(run: Run):
     traced once for several checks."""
     if "new objects" not in run.memo:
         rng = run.rng("traced")
-        objects = (HELLO, b"", rng.randbytes(9000), rng.randbytes(300_000))
+        objects = (HELLO, b"", rng.randbytes(9000), rng.randbytes(300_000), bytes(LARGE_BYTES))
         damaged = b"damaged"
         script = Script()
         opened = script.call("cas_open", 0, STORE)
@@ -59,9 +62,9 @@ def syncs_the_name(run: Run):
 def syncs_at_every_start(run: Run):
     """cas_open() syncs what others made.
 
-    The store's own name and every name in it, with a slash behind its path or without.
-    Whoever made them may have been killed before it could. They can be seen, opened and
-    read, and a power loss takes them.
+    The store's own name and every name in it, with a slash behind its path or without, and
+    where the path is a dot. Whoever made them may have been killed before it could. They can
+    be seen, opened and read, and a power loss takes them.
     """
     script, promises = Script(), {}
     for i, (store, path) in enumerate((("store", "store"), ("deep/store", "deep/store/"))):
@@ -71,5 +74,8 @@ def syncs_at_every_start(run: Run):
         promises[opened] = [Promise(store, "name"), Promise(path_of(HELLO, store), "name")]
         script.call("cas_close", i)
     promises[script.call("cas_open", 2, "deep/new/")] = [Promise("deep/new", "name")]
+    script.call("make", "dir", "deep/here")
+    script.call("cd", "deep/here")
+    promises[script.call("cas_open", 3, ".")] = [Promise("deep/here", "name")]
     _, findings = trace(run, script, files={"deep/": b""}, promises=promises)
     yield from only(findings, *D_NAME)

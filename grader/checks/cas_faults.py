@@ -55,7 +55,8 @@ TEMP_FAULTS = (
     ("write", "1", errno.ENOSPC, "F103"), ("write", "1+", errno.EIO, "F103"),
     ("sync", "1", errno.EIO, "F104"),  # where another sync follows, that of the name
     ("close", "1", errno.EIO, "F108"),
-    ("rename", "1", errno.EIO, "F108"), ("create", "1", errno.ENOSPC, "F108"),
+    # Every one: what link(2) cannot do, rename(2) may do in its place.
+    ("rename", "1+", errno.EIO, "F108"), ("create", "1", errno.ENOSPC, "F108"),
 )
 
 
@@ -88,6 +89,7 @@ def leaves_nothing_after_a_failure(run: Run):
         message = "a cas_store() that fails leaves a descriptor open"
         yield run.at_function(Finding("F109", message), "cas_store")
     yield from _not_removed_either(run)
+    yield from _taken_back(run, "close", 1, "close() failed (EIO)")
     yield from _real_limit(run)
 
 
@@ -142,6 +144,22 @@ def _real_limit(run: Run):
         yield from wrong_store(run, session, good, HELLO, "F122", f"after a failure, {when}")
 
 
+def _taken_back(run: Run, kind: str, number: int, what: str):
+    """The call fails when its object has its name. If it then removes something, another
+    process has stored the same bytes just before: its object must stay."""
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("cas_open", 1, STORE)
+    script.call("fault", kind, number, "errno", errno.EIO)
+    other = script.call("meanwhile", "unlink", 1, "cas_store", 1, LARGE)
+    failed = script.call("cas_store", 0, LARGE)
+    session = run.drive(script)
+    fault = next((fault for fault in session[failed].faults if fault.what == "meanwhile"), None)
+    if fault and session[other]["ret"] == 0 and session.file(path_of(LARGE)) != LARGE:
+        message = f"{what}, another process stored the same bytes, and {fault.call}() took the object away"
+        yield run.at_fault(Finding("F123", message), fault)
+
+
 SYNC_ERRORS = errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINVAL
 
 
@@ -162,13 +180,15 @@ def stops_after_a_failed_directory_sync(run: Run):
 
     The directory, or an object that was already there: what the disk now holds, nobody
     knows, and the next sync may return 0 all the same. Every later call returns that
-    first error, until the store is closed and opened again.
+    first error, until the store is closed and opened again. Other stores go on.
     """
     opened = ("cas_open", 0, STORE), ("cas_store", 0, HELLO)
     again = list(sync_tried_again(run, opened, ("cas_store", 0, b"new"), "D206", _syncs(run)))
     if again:
         yield from again
         return
+    if _syncs(run):
+        yield from _taken_back(run, "sync", _syncs(run), "the sync of the directory failed (EIO)")
     # Any error of the last sync of a new object, and of any that a duplicate gets.
     cases = [("a new object", b"new", _syncs(run), error) for error in SYNC_ERRORS if _syncs(run)]
     cases += [("an object that was there", HELLO, "1+", error) for error in SYNC_ERRORS]
@@ -180,6 +200,8 @@ def stops_after_a_failed_directory_sync(run: Run):
         script.call("fault", "sync", at, "errno", error)
         failed = script.call("cas_store", 0, data)
         script.call("clear")
+        script.call("cas_open", 1, "other")
+        other = script.call("cas_store", 1, HELLO)
         later = [
             script.call("cas_store", 0, HELLO), script.call("cas_store", 0, data),
             script.call("cas_load", 0, name_of(HELLO).encode()),
@@ -191,6 +213,8 @@ def stops_after_a_failed_directory_sync(run: Run):
         again = script.call("cas_store", 0, data)
         session = run.drive(script)
         found = list(_poisoned(run, session, failed, later, what, -error))
+        when = f"in another store, when the sync of {what} had failed"
+        found = found or list(wrong_return(run, session[other], 0, "F105", when))
         if not found and session[kept]["ret"] != OK:
             message = f"the sync of {what} failed, and then one that had been stored before is gone"
             found = [run.at_function(Finding("F123", message), "cas_store")]

@@ -137,11 +137,12 @@ def _not_to_the_letter(run: Run, reply, data: bytes, when: str):
 def makes_the_store(run: Run):
     """cas_open() makes the directory, or opens the one that is there.
 
-    Mode 0755. With a slash at the end or without, and also where another process makes it
-    at the same moment. Where it cannot, or any of its syncs fails, it returns a negative
-    errno and leaves nothing open.
+    Mode 0755; one that is there keeps its own. With a slash at the end or without, and also
+    where another process makes it at the same moment. Where it cannot, or any of its syncs
+    fails, it returns a negative errno and leaves nothing open.
     """
     script = Script()
+    script.call("mode", "old", 0o700)
     good = [script.call("cas_open", i, path) for i, path in enumerate(("new", "new/", "old", "old"))]
     script.call("meanwhile", "mkdir", 1, "cas_open", 5, "raced")
     raced = script.call("cas_open", 4, "raced")
@@ -175,9 +176,10 @@ def makes_the_store(run: Run):
             break
     if session[after]["open"] > session[before]["open"]:
         yield run.at_function(Finding("F109", "a cas_open() that fails leaves a descriptor open"), "cas_open")
-    if session.names() and "new" in session.names() and session.mode("new") != 0o755:
-        message = f"the new directory has mode {session.mode('new'):04o} and should have 0755"
-        yield run.at_function(Finding("O302", message), "cas_open")
+    for name, mode, was in (("new", 0o755, "the new directory"), ("old", 0o700, "one that was there")):
+        if name in session.names() and session.mode(name) != mode:
+            message = f"{was} has mode {session.mode(name):04o} and should have {mode:04o}"
+            yield run.at_function(Finding("O302", message), "cas_open")
 
 
 @check("names-bytes-by-their-hash")
@@ -211,12 +213,27 @@ def keeps_no_descriptor(run: Run):
     """No call leaves a descriptor open, or memory behind, whatever it found.
 
     New objects and duplicates, missing ones, damaged ones, what is no file, what is too
-    long, and refused names.
+    long, and refused names. Where standard input is closed, 0 is a descriptor like any other.
     """
     steps = list(_one_of_each())
     opened, closed = ("cas_open", 0, STORE), ("cas_close", 0)
     yield from _left_open(run, [("a store", opened), *steps, ("a store", closed)])
     yield from leaks(run, [(when, words, None) for when, words in steps], IN_THE_WAY, [opened])
+    yield from islice(_where_0_is_free(run), 1)
+
+
+def _where_0_is_free(run: Run):
+    script = Script()
+    script.call("cas_open", 0, STORE)
+    script.call("free0")
+    stored, loaded = script.call("cas_store", 0, HELLO), load(script, HELLO)
+    script.call("cas_open", 1, "other")
+    others = script.call("cas_store", 1, HELLO)
+    session = run.drive(script)
+    when = "where standard input is closed, so that 0 is a descriptor like any other"
+    yield from wrong_store(run, session, stored, HELLO, "O303", when)
+    yield from wrong_load(run, session[loaded], HELLO, "O303", when)
+    yield from wrong_store(run, session, others, HELLO, "O303", when, "other")
 
 
 IN_THE_WAY = {f"{path_of(b'dir')}/": b""}
@@ -253,6 +270,27 @@ def _left_open(run: Run, steps):
     grown = [step for step, before, after in zip(steps, counts, counts[1:]) if after > before]
     when, words = next((step for step in grown if step[1][0] != "cas_open"), steps[-1])
     yield run.at_function(Finding("F109", f"{when}: {words[0]}() leaves a descriptor open"), words[0])
+
+
+@check("stores-and-loads")
+def serves_two_threads(run: Run):
+    """Two threads that open two stores do not disturb each other.
+
+    Not even where both lead to the same directory: what one call keeps in a static variable,
+    the other overwrites. Your program runs in a build that watches for it (ThreadSanitizer).
+    """
+    script = Script()
+    script.call("together")
+    calls = [script.call("cas_open", i, STORE, f"@{i}") for i in (0, 1)]
+    objects = (HELLO, b"of one", HELLO), (HELLO, b"of the other", HELLO)
+    for i, thread in enumerate(objects):
+        for data in thread:
+            calls.append(script.call("cas_store", i, data, f"@{i}"))
+            script.call("cas_load", i, name_of(data).encode(), f"@{i}")
+    script.call("apart")
+    session = run.drive(script, variant="raced")
+    found = (wrong_return(run, session[number], 0, "O303", "beside another thread") for number in calls)
+    yield from islice(chain.from_iterable(found), 1)
 
 
 @check("makes-the-store", "stores-and-loads")

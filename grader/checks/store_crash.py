@@ -32,8 +32,9 @@ def _whole() -> Iterator[Scenario]:
         "a store that another left unsynced",
         (("make", "dir", STORE), put, store.OPEN, small, left, store.CLOSE),
     )
-    torn = {path_of(store.LEFT): store.LEFT[:5]}
-    yield Scenario("a torn object", (store.OPEN, left, store.CLOSE), torn)
+    damaged = {path_of(store.LEFT): store.LEFT[:5], path_of(store.SMALL): store.SMALL + b" and more"}
+    yield Scenario("over an object that was torn and one too long",
+                   (store.OPEN, left, small, store.CLOSE), damaged)
 
 
 def _killed(run: Run) -> Iterator[Scenario]:

@@ -202,7 +202,8 @@ static void call_put(char **args)
     free(bytes);
 }
 
-/* make dir|fifo|socket|link PATH [TARGET]: something that is no regular file. */
+/* make dir|fifo|socket|link PATH [TARGET]: something that is no regular file.
+ * make hard PATH TARGET: a second name of the file TARGET. */
 static void call_make(char **args)
 {
     long done;
@@ -213,6 +214,8 @@ static void call_make(char **args)
         done = syscall(SYS_mknodat, AT_FDCWD, args[1], S_IFIFO | 0644, 0);
     else if (strcmp(args[0], "socket") == 0)
         done = syscall(SYS_mknodat, AT_FDCWD, args[1], S_IFSOCK | 0644, 0);
+    else if (strcmp(args[0], "hard") == 0)
+        done = syscall(SYS_linkat, AT_FDCWD, args[2], AT_FDCWD, args[1], 0);
     else
         done = syscall(SYS_symlinkat, args[2], AT_FDCWD, args[1]);
     if (done < 0)
@@ -254,13 +257,16 @@ static void call_age(char **args)
         driver_fail("cannot set its times");
 }
 
-/* hold PATH: somebody else has it open and locked, from now on. */
+/* hold PATH: somebody else has it open and locked, from now on; or finds that it
+ * is locked already, and says which error told. */
 static void call_hold(char **args)
 {
     long fd = syscall(SYS_openat, AT_FDCWD, args[0], O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0 || syscall(SYS_flock, fd, LOCK_EX | LOCK_NB) < 0)
-        driver_fail("cannot lock it");
+    if (fd < 0)
+        driver_fail("cannot open what is to be locked");
+    long done = syscall(SYS_flock, fd, LOCK_EX | LOCK_NB);
+    reply(" ret=%d", done < 0 ? -errno : 0);
 }
 
 /* mode PATH MODE, in decimal: as chmod(2). */
@@ -281,6 +287,20 @@ static void call_unlink(char **args)
 {
     if (syscall(SYS_unlinkat, AT_FDCWD, args[0], 0) < 0)
         driver_fail("cannot unlink it");
+}
+
+/* move FROM TO: as rename(2). */
+static void call_move(char **args)
+{
+    if (syscall(SYS_renameat2, AT_FDCWD, args[0], AT_FDCWD, args[1], 0) < 0)
+        driver_fail("cannot move it");
+}
+
+/* free0: standard input is closed, so that 0 is the next descriptor. */
+static void call_free0(char **args)
+{
+    (void)args;
+    syscall(SYS_close, 0);
 }
 
 /* cd PATH: as chdir(2). */
@@ -451,6 +471,8 @@ static const struct call driver_calls[] = {
     { "mode", call_mode },
     { "umask", call_umask },
     { "unlink", call_unlink },
+    { "move", call_move },
+    { "free0", call_free0 },
     { "cd", call_cd },
     { "free0", call_free0 },
     { "errno", call_errno },

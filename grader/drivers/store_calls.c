@@ -166,6 +166,15 @@ static void warm_up(void)
     RAND_bytes(&random, sizeof(random));
 }
 
+const char *__tsan_default_suppressions(void);
+
+/* ThreadSanitizer does not see by what libcrypto, built without it, keeps its threads
+ * apart. */
+const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:libcrypto\n";
+}
+
 __attribute__((constructor)) static void add_calls(void)
 {
     driver_add_calls(calls);

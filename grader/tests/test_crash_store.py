@@ -101,7 +101,7 @@ MOVES = "renameat(fd, e->d_name, fd, away); fsync(fd); renameat(fd, away, fd, e-
      "was whole, and is not"),
     ("R505", OPENED, COUNTS_ITS_OPENS + OPENED, "changed the disk"),
     ("D302", OPENED, EVERY_OBJECT.replace("STEPS", MOVES) + OPENED, "is not there"),
-    ("A302", PUBLISHES, MENDS_IN_PLACE + "        rc = publish(", "a torn object"),
+    ("A302", PUBLISHES, MENDS_IN_PLACE + "        rc = publish(", "an object that was torn"),
 ], ids=["objects-removed", "another-disk-each-time", "a-start-not-safe-when-crashed", "mended-in-place"])
 def test_a_store_that_does_so_is_caught(code, at, text, said):
     def staged(dest):
