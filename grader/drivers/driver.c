@@ -296,13 +296,6 @@ static void call_move(char **args)
         driver_fail("cannot move it");
 }
 
-/* free0: standard input is closed, so that 0 is the next descriptor. */
-static void call_free0(char **args)
-{
-    (void)args;
-    syscall(SYS_close, 0);
-}
-
 /* cd PATH: as chdir(2). */
 static void call_cd(char **args)
 {
@@ -472,7 +465,6 @@ static const struct call driver_calls[] = {
     { "umask", call_umask },
     { "unlink", call_unlink },
     { "move", call_move },
-    { "free0", call_free0 },
     { "cd", call_cd },
     { "free0", call_free0 },
     { "errno", call_errno },
