@@ -290,6 +290,22 @@ static void call_cd(char **args)
         driver_fail("cannot go there");
 }
 
+/* free0: descriptor 0 is closed, and the next file to be opened gets it. */
+static void call_free0(char **args)
+{
+    (void)args;
+    syscall(SYS_close, STDIN_FILENO);
+}
+
+/* What errno is before every call, as calls made earlier leave it. */
+static int errno_before;
+
+/* errno E: from now on. */
+static void call_errno(char **args)
+{
+    errno_before = (int)number_of(args[0]);
+}
+
 /* The word down to which lines are passed over, or NULL. */
 static const char *passed_over;
 /* The last call that returned something returned an error. */
@@ -436,6 +452,8 @@ static const struct call driver_calls[] = {
     { "umask", call_umask },
     { "unlink", call_unlink },
     { "cd", call_cd },
+    { "free0", call_free0 },
+    { "errno", call_errno },
     { "begin", call_begin },
     { "end", call_end },
     { "stop", call_stop },
@@ -479,6 +497,8 @@ void driver_make_call(long number, char **words)
     reply("< %ld %s", number, words[0]);
     if (driver_input == driver_run) /* not where the script runs a thousandfold */
         soil_the_stack();
+    if (errno_before)
+        errno = errno_before;
     call->run(words + 1);
     reply("\n");
     const char *ret = memmem(line_buf, line_len, " ret=", 5);
