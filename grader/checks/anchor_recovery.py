@@ -10,7 +10,7 @@ from . import check
 from .anchor_format import (
     HEAD_VALID, LAST_ID, PENDING, Cosignature, Record, chain, cosign, recover, seal,
 )
-from .anchor_storage import files_differ, inside, standing, world
+from .anchor_storage import files_differ, inside, standing, under_long_paths, world
 from .returns import errno_name, leaks, still_open, wrong_return
 
 NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")
@@ -299,7 +299,7 @@ def reports_a_failed_recovery(run: Run):
     A file that cannot be opened, read or synced is not a file that is missing; a directory
     that cannot be read to its end is not one without more files. A read that is short or
     interrupted is no failure. Where libcrypto fails, nobody knows what stands there: that
-    is -ENOMEM, and the files stay. No descriptor stays open and no memory allocated.
+    is -ENOMEM, and the files stay. A path is long only beyond PATH_MAX. No descriptor stays open and no memory allocated.
     """
     w = world(run)
     torn = {**w.files(2, 0), "anchor_2.rec": b"torn"}
@@ -341,7 +341,10 @@ def reports_a_failed_recovery(run: Run):
         if bad:
             yield from bad
             return
-    yield from list(_a_directory(run)) or list(_without_libcrypto(run)) or _leaks(run, faults)
+    long_paths = [("anchor_recover", (w.key,), w.files(2), "head")]
+    wrong = list(_a_directory(run)) or list(_without_libcrypto(run))
+    wrong = wrong or list(under_long_paths(run, long_paths))
+    yield from wrong or _leaks(run, faults)
 
 
 def _without_libcrypto(run: Run):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..result import Finding
 from ..run import Run, Script
+from ..shown import quoted
 from ..tracing import Promise, trace
 from . import check, ed25519
 from .anchor_format import LAST_ID, NO_DIGEST, Record, chain, cosign
@@ -75,8 +76,10 @@ def files_differ(got: dict, want: dict) -> str | None:
         if name not in want:
             return f"{name} is there and should not be"
         if got[name] != want[name]:
-            size = f"{len(got[name] or b'')} bytes, not {len(want[name])}"
-            return f"{name} holds something else than it should ({size})"
+            shown = f"{len(got[name] or b'')} bytes, not {len(want[name])}"
+            if name == "head":
+                shown = f"{quoted(got[name] or b'')}, not {quoted(want[name])}"
+            return f"{name} holds something else than it should ({shown})"
     return None
 
 
@@ -262,7 +265,7 @@ def refuses_what_it_cannot_keep(run: Run):
     if left:
         yield Finding("F111", f"{left[0]} is left by a call that was refused")
         return
-    yield from _long_paths(run)
+    yield from under_long_paths(run, list(_calls(w)))
 
 
 PATH_MAX = 4096
@@ -274,15 +277,13 @@ def _long(folder: str, length: int) -> str:
     return folder + "/" * (1 + (length - len(folder) - 1) % 2) + "./" * ((length - len(folder) - 1) // 2)
 
 
-def _long_paths(run: Run):
+def under_long_paths(run: Run, calls):
     """What is done under a long path is done rightly, or refused. Who opens the directory
     first may go further than who puts paths together."""
     w, script, files, cases = world(run), Script(), {}, []
-    calls = [(call, args, before, {name or "head": w.files(2, 1)[name or "head"]})
-             for call, args, before, name in _calls(w)]
-    calls.append(("anchor_recover", (w.key,), w.files(1), {"head": b"0\n"}))
     for length in LENGTHS:
-        for call, args, before, made in calls:
+        for call, args, before, name in calls:
+            made = {name or "head": w.files(2, 1)[name or "head"]}
             folder = f"p{len(cases)}"
             files |= inside(folder, before)
             cases.append((length, script.call(call, _long(folder, length), *args), folder, before, made))
@@ -290,7 +291,7 @@ def _long_paths(run: Run):
     for length, number, folder, before, made in cases:
         reply, there = session[number], standing(session, folder)
         refused = reply["ret"] == TOO_LONG and length > LENGTHS[0]
-        wanted = 1 if reply.call == "anchor_recover" else 0
+        wanted = 2 if reply.call == "anchor_recover" else 0
         there.pop("head.tmp", None)
         problem = files_differ(there, before if refused else before | made)
         if reply["ret"] not in (wanted, TOO_LONG if refused else wanted):
@@ -388,7 +389,24 @@ def takes_back_what_failed(run: Run):
         if bad:
             yield from bad
             return
-    yield from list(_without_libcrypto(run)) or _leaks(run, calls)
+    wrong = list(_interrupted_closes(run)) or list(_without_libcrypto(run))
+    yield from wrong or _leaks(run, calls)
+
+
+def _interrupted_closes(run: Run):
+    """A close that is interrupted (EINTR) has closed on Linux. That may be said or not."""
+    faults = [(kind, "1+", "errno", errno.EINTR, "F108") for kind in ("close", "leave")]
+    session, cases = _faulty(run, _calls(world(run)), faults)
+    for *_, failing, _, _ in cases:
+        reply = session[failing]
+        again = [fault for fault in reply.faults if fault.value == errno.EBADF]
+        if again:
+            message = f"a close() that was interrupted had closed; {reply.call}() closed the same descriptor again"
+            yield run.at_fault(Finding("F108", message), again[0])
+            return
+        if reply.faults and reply["ret"] not in (0, -errno.EINTR):
+            yield from wrong_return(run, reply, 0, "F108", "though close() was only interrupted (EINTR)")
+            return
 
 
 def _without_libcrypto(run: Run):
