@@ -246,6 +246,11 @@ class Run:
             if dict(reply.words).get("ret") == ENOSYS:
                 message = f"{reply.call}() is still the skeleton's: it returns -ENOSYS"
                 raise Failed(self.at_function(Finding("B106", message), reply.call))
+        moved = re.search(rb"^~ \d+ (\w+)$", done.marks, re.M)
+        if moved:
+            name = moved[1].decode()
+            message = f"{name}() returned in another working directory than it was called in"
+            raise Failed(self.at_function(Finding("F114", message), name))
         return Session(replies, folder, done)
 
     def drive_anyhow(

@@ -45,7 +45,7 @@
  *
  * Outputs (..._out) are written only when all went well. Whatever a call gets
  * from libcrypto it frees, on every path; what is made once and used by all
- * calls may stay.
+ * calls may stay. A failure is that call's alone: the next one begins anew.
  */
 #ifndef ANCHOR_RECORD_H
 #define ANCHOR_RECORD_H

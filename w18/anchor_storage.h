@@ -39,6 +39,10 @@
  * -EIO, stop: the kernel may have dropped pages that it still shows
  * (fsync(2), ERRORS). Who calls again all the same must not be told 0 for
  * what a failed call wrote.
+ *
+ * No call leaves a descriptor open or another working directory. A close(2)
+ * that is interrupted (EINTR) has closed: report it or not, and never close
+ * that descriptor again.
  */
 #ifndef ANCHOR_STORAGE_H
 #define ANCHOR_STORAGE_H
@@ -63,9 +67,10 @@ int anchor_persist_record(const char *dir, const struct anchor_record *record);
 
 /* Writes anchor_<id>.cosig beside its record, just as durably and with the
  * same answers to a name that is taken. The digest in it is the link between
- * the two files: -ENOENT without a whole record of that id, -EINVAL when the
- * cosignature names another one. The signature itself is for the caller to
- * verify, before this call: a wrong one would keep the right one out. */
+ * the two files: -ENOENT without a whole record in anchor_<id>.rec, -EINVAL
+ * when the cosignature names another one than that, by id or by digest. The
+ * signature itself is for the caller to verify, before this call: a wrong
+ * one would keep the right one out. */
 int anchor_persist_cosignature(const char *dir,
                                const struct anchor_cosignature *cosignature);
 
@@ -75,7 +80,8 @@ int anchor_persist_cosignature(const char *dir,
  * Durable on return: `head` is this id. At every moment before: the old head
  * or the new one, whole. A head.tmp that a crash left does not block it.
  * It is written anew even where `head` is this id already: a call whose
- * fsync failed may have left it, and no later fsync would make it good. */
+ * fsync failed may have left it, and no later fsync would make it good. A
+ * higher one is replaced as well. */
 int anchor_atomic_advance(const char *dir, uint64_t id);
 
 /* What recovery read in the file `head`. */
@@ -121,6 +127,8 @@ struct anchor_recovery {
  *     leftover head.tmp may go or stay.
  *
  * Durable on return: every anchor counted, the pending record, the head.
+ * Where libcrypto fails (-ENOMEM) nobody knows what stands in a file: it is
+ * neither torn nor blocked, and stays as it is.
  * It may be crashed anywhere and run again; a second run changes no bytes
  * and no name, and finds the same log. Returns the number of complete
  * anchors, or a negative errno, and then found_out is as it was. */

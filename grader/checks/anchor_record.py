@@ -58,7 +58,8 @@ def _counted(data: bytes) -> str:
 
 def _without_libcrypto(run: Run, cases):
     """Makes each call of libcrypto fail in turn. F108 where a call then neither does its
-    work nor returns -ENOMEM (a verdict: ANCHOR_UNJUDGED), F111 where it changed an output.
+    work nor returns -ENOMEM (a verdict: ANCHOR_UNJUDGED), F111 where it changed an output,
+    or where the same call does not do its work once nothing fails any more.
 
     `cases`  each the words of a call, the name of its output, and what it returns and
              outputs when nothing fails; an output that is a log comes behind its count
@@ -68,11 +69,15 @@ def _without_libcrypto(run: Run, cases):
         for number in range(1, CALLS_MOST + 1):
             script.call("libcrypto_fails", number)
             told = f"a libcrypto whose call {number} fails"
-            made[script.call(*words, told=told)] = words, output, done
+            failing = script.call(*words, told=told)
+            script.call("libcrypto_fails", 0)
+            made[failing] = script.call(*words), words, output, done
     session = run.drive(script)
-    for number, (words, output, done) in made.items():
+    for number, (again, words, output, done) in made.items():
         reply = session[number]
-        wrong = _failed_wrong(reply, words, output, done) if reply.faults else None
+        if not reply.faults:
+            continue
+        wrong = _failed_wrong(reply, words, output, done) or _spoiled(session[again], output, done)
         if wrong:
             code, problem = wrong
             message = f"{reply.faults[0].call}() failed, and {reply.call}() {problem}"
@@ -95,6 +100,17 @@ def _failed_wrong(reply, words, output: str, done) -> tuple[str, str] | None:
     }.get(output, lambda: set(reply.bytes(output)) - {0xA5})
     what = "changed the log" if output == "log" else "wrote to its output"
     return ("F111", f"said so, and {what} all the same") if touched() else None
+
+
+def _spoiled(reply, output: str, done) -> tuple[str, str] | None:
+    judges = any(key == "verdict" for key, _ in reply.words)
+    got = reply["verdict" if judges else "ret"]
+    if got != done[0]:
+        said = verdict(reply) if judges else errno_name(got)
+        return "F111", f"returned {said} in the next call, in which nothing failed"
+    if _output(reply, output) != done[1]:
+        return "F111", "gave a wrong answer in the next call, in which nothing failed"
+    return None
 
 
 def _output(reply, name: str):
@@ -170,14 +186,14 @@ def refuses_a_first_record_with_a_past(run: Run):
     """Record 0 has no predecessor; with a prev it is refused.
 
     A prev that is not zero is -EINVAL from anchor_record_encode() and from
-    anchor_record_digest(), and nothing is written.
+    anchor_record_digest(), the second time too, and nothing is written.
     """
     rng = run.rng("refused")
     script = Script()
     numbers = []
     for prev in (rng.randbytes(32), bytes(31) + b"\1", b"\1" + bytes(31)):
         numbers += [script.call(f"anchor_record_{name}", 0, prev, NO_DIGEST)
-                    for name in ("encode", "digest")]
+                    for name in ("encode", "digest") for _ in range(2)]
     session = run.drive(script)
     for number in numbers:
         reply = session[number]
@@ -239,12 +255,19 @@ def judge(run: Run, function: str, cases, code: str):
 
 
 def torn(data: bytes, rng):
-    """What a crash can leave of `data`: short, zeros, noise or a flipped bit."""
-    yield "no bytes", b"", TORN
-    for n in range(1, len(data)):
+    """What a crash can leave of `data`, which comes first, so that a copy of it that was
+    kept does not stand in for what is short: short, zeros, noise or a flipped bit."""
+    yield "the whole bytes", data, OK
+    for n in range(len(data) - 1, 0, -1):
         yield f"{n} of {len(data)} bytes", data[:n], TORN
-    for n in (0, 1, 16, 24, len(data) - 32, len(data) - 1):
-        yield f"zeros from byte {n} on", data[:n] + bytes(len(data) - n), TORN
+    yield "no bytes", b"", TORN
+    starts = (0, 1, 16, 24, len(data) - 32, len(data) - 1)
+    zeroed = [(n, len(data)) for n in starts] + [(n, n + 8) for n in range(0, len(data), 8)]
+    for n, end in zeroed:
+        zeros = data[:n] + bytes(end - n) + data[end:]
+        if zeros != data:
+            yield f"zeros from byte {n} to byte {end - 1}", zeros, TORN
+    for n in starts:
         yield f"noise from byte {n} on", data[:n] + rng.randbytes(len(data) - n), TORN
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
@@ -256,12 +279,27 @@ def torn(data: bytes, rng):
 def finds_every_torn_anchor(run: Run):
     """A record that a crash tore is ANCHOR_TORN.
 
-    Cut short at any byte, zeros or noise in its place, any one bit flipped: the digest
-    covers all that stands before it. No byte past the input is read.
+    Cut short at any byte, zeros or noise in its place, any one bit flipped, in record 0
+    too: the digest covers all that stands before it, and is judged before it is asked what
+    that is. Nor does it matter if the digest ends in zeros. No byte past the input is read.
     """
     rng = run.rng("torn")
-    data = Record(5, rng.randbytes(32), rng.randbytes(32)).bytes
-    yield from judge(run, "anchor_record_decode", torn(data, rng), "R401")
+    first = Record(0, NO_DIGEST, rng.randbytes(32))
+    for record in (_ending_in_zero(rng), first):
+        cases = [(f"record {record.id}, {what}", data, want) for what, data, want in torn(record.bytes, rng)]
+        wrong = list(judge(run, "anchor_record_decode", cases, "R401"))
+        yield from wrong
+        if wrong:
+            return
+
+
+def _ending_in_zero(rng) -> Record:
+    """Its last byte is what a program that pads with zeros would make up."""
+    prev = rng.randbytes(32)
+    while True:
+        record = Record(5, prev, rng.randbytes(32))
+        if record.digest.endswith(b"\0"):
+            return record
 
 
 def misspelt(data: bytes, magic: bytes):

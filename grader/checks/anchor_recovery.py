@@ -1,7 +1,7 @@
 """Checks of anchor_recover: what it finds, reports, sets aside and writes."""
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..result import Finding
 from ..run import Run, Script
@@ -10,11 +10,12 @@ from . import check
 from .anchor_format import (
     HEAD_VALID, LAST_ID, PENDING, Cosignature, Record, chain, cosign, recover, seal,
 )
-from .anchor_storage import files_differ, inside, standing, world
-from .returns import leaks, still_open, wrong_return
+from .anchor_storage import files_differ, inside, standing, under_long_paths, world
+from .returns import errno_name, leaks, still_open, wrong_return
 
 NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")
 LONG = 1030  # anchors
+HASHES_MOST = 12  # calls of libcrypto in the recovery of one anchor and a pending record
 HEADS = ("ANCHOR_HEAD_NONE", "ANCHOR_HEAD_MALFORMED", "ANCHOR_HEAD_VALID")
 
 
@@ -36,7 +37,7 @@ def _head_of(number: int | None) -> str:
 def _report_differs(reply, want) -> str | None:
     """What the report says otherwise than the oracle."""
     if reply["ret"] != want.count:
-        return f"it returned {reply['ret']}, and {want.count} anchors are complete"
+        return f"it returned {errno_name(reply['ret'])}, and {want.count} anchors are complete"
     if (reply["count"], reply.bytes("last")) != (want.count, want.last):
         return "found->log is not the log of the complete anchors"
     if reply["next"] != want.next:
@@ -149,6 +150,8 @@ def sets_torn_files_aside(run: Run):
             cases.append(Case(f"byte {at} of {name} changed", {**base, name: flipped}))
         older = {f"{name}.torn": b"older", f"{name}.1.torn": b"newer"}
         cases.append(Case(f"{name} torn a third time", {**base, **older, name: data[:9]}))
+        older |= {f"{name}.{i}.torn": b"newer" for i in range(2, 13)}
+        cases.append(Case(f"{name} torn a 14th time", {**base, **older, name: data[:9]}))
     both = {**w.files(2, 1), "anchor_1.rec": b"torn", "anchor_1.cosig": b"torn too"}
     cases.append(Case("record and cosignature 1 torn", both))
     yield from _recover_all(run, cases, "R407")
@@ -214,7 +217,8 @@ def ends_the_log_at_a_hole(run: Run):
     for suffix in ("rec", "cosig"):
         name = f"anchor_{LAST_ID}.{suffix}"
         cases.append(Case(f"{name} beyond one anchor", {**w.files(1, 0), name: far.bytes}))
-    beyond = {f"anchor_{LAST_ID + 1}.rec": b"", f"anchor_{10**30}.rec": b"", "anchor_07.rec": b""}
+    too_large = (LAST_ID + 1, 3 * 10**19, 2 * 10**20, 10**30)
+    beyond = {f"anchor_{number}.rec": b"" for number in too_large} | {"anchor_07.rec": b""}
     cases.append(Case("names that are no ids", {**w.files(1, 0), **beyond}))
     wrong = list(_recover_all(run, cases, "R412"))
     many = Case(f"{LONG} complete anchors, without a key", _long_log(run), keyed=False)
@@ -241,7 +245,8 @@ def does_not_trust_the_head(run: Run):
     w = world(run)
     heads = [b"", b"\n", b"-1\n", b"+1\n", b"01\n", b"00\n", b" 1\n", b"1", b"1 \n", b"1\n\n", b"1\r\n",
              b"1\n2\n", b"one\n", b"0x1\n", b"1\0\n", b"1\n\0", b"1\n\0\n", b"\0\0", b"1e0\n",
-             b"18446744073709551616\n", b"99999999999999999999999\n", b"9" * 5000,
+             b"18446744073709551616\n", b"30000000000000000000\n", b"99999999999999999999999\n",
+             b"200000000000000000000\n", b"9" * 5000,
              b"18446744073709551615\n", b"9\n", b"0\n", b"1\n"]
     cases = [Case(f"head {quoted(head)}, {count} complete anchors", {**w.files(count), "head": head})
              for head in heads for count in (0, 2)]
@@ -293,7 +298,8 @@ def reports_a_failed_recovery(run: Run):
 
     A file that cannot be opened, read or synced is not a file that is missing; a directory
     that cannot be read to its end is not one without more files. A read that is short or
-    interrupted is no failure. No descriptor stays open and no memory allocated.
+    interrupted is no failure. Where libcrypto fails, nobody knows what stands there: that
+    is -ENOMEM, and the files stay. A path is long only beyond PATH_MAX. No descriptor stays open and no memory allocated.
     """
     w = world(run)
     torn = {**w.files(2, 0), "anchor_2.rec": b"torn"}
@@ -335,7 +341,39 @@ def reports_a_failed_recovery(run: Run):
         if bad:
             yield from bad
             return
-    yield from list(_a_directory(run)) or _leaks(run, faults)
+    long_paths = [("anchor_recover", (w.key,), w.files(2), "head")]
+    wrong = list(_a_directory(run)) or list(_without_libcrypto(run))
+    wrong = wrong or list(under_long_paths(run, long_paths))
+    yield from wrong or _leaks(run, faults)
+
+
+def _without_libcrypto(run: Run):
+    """Each call of libcrypto fails once; the next recovery finds all as it was."""
+    w, script, cases = world(run), Script(), []
+    base = {**w.files(1, 0), "anchor_1.rec": w.records[1].bytes}
+    files = {name: data for n in range(1, HASHES_MOST + 1) for name, data in inside(f"h{n}", base).items()}
+    for number in range(1, HASHES_MOST + 1):
+        script.call("libcrypto_fails", number)
+        failing = script.call("anchor_recover", f"h{number}", w.key)
+        script.call("libcrypto_fails", 0)
+        cases.append((failing, script.call("anchor_recover", f"h{number}", w.key)))
+    session = run.drive(script, files=files)
+    for number, (failing, again) in enumerate(cases, 1):
+        reply, want = session[failing], recover(base, w.seed)
+        if not reply.faults or reply["ret"] >= 0 and _report_differs(reply, want) is None:
+            continue
+        failed = f"{reply.faults[0].call}() failed"
+        # The line that called libcrypto is not the one that made this of it.
+        bad = list(wrong_return(run, replace(reply, faults=()), -errno.ENOMEM, "F108", f"though {failed}"))
+        problem = "anchor_recover() wrote *found_out" if not bad and reply["wrote"] else None
+        problem = problem or _report_differs(session[again], want)
+        problem = problem or files_differ(standing(session, f"h{number}"), want.files)
+        if not bad and problem:
+            message = f"{failed}, and anchor_recover() said so; recovered again: {problem}"
+            bad = [run.at_function(Finding("F111", message), "anchor_recover")]
+        yield from bad
+        if bad:
+            return
 
 
 def _leaks(run: Run, faults):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..result import Finding
 from ..run import Run, Script
+from ..shown import quoted
 from ..tracing import Promise, trace
 from . import check, ed25519
 from .anchor_format import LAST_ID, NO_DIGEST, Record, chain, cosign
@@ -12,9 +13,10 @@ from .returns import (
     errno_name, if_it_never_returns, interrupted_syncs, leaks, still_open, wrong_return,
 )
 
-EEXIST, EINVAL, ENOENT = -errno.EEXIST, -errno.EINVAL, -errno.ENOENT
+EEXIST, EINVAL, ENOENT, ENOMEM = -errno.EEXIST, -errno.EINVAL, -errno.ENOENT, -errno.ENOMEM
 TOO_LONG = -errno.ENAMETOOLONG
 TIME = 1_700_000_000
+HASHES_MOST = 5  # calls of libcrypto in one that keeps a file
 
 
 class World:
@@ -74,8 +76,10 @@ def files_differ(got: dict, want: dict) -> str | None:
         if name not in want:
             return f"{name} is there and should not be"
         if got[name] != want[name]:
-            size = f"{len(got[name] or b'')} bytes, not {len(want[name])}"
-            return f"{name} holds something else than it should ({size})"
+            shown = f"{len(got[name] or b'')} bytes, not {len(want[name])}"
+            if name == "head":
+                shown = f"{quoted(got[name] or b'')}, not {quoted(want[name])}"
+            return f"{name} holds something else than it should ({shown})"
     return None
 
 
@@ -115,30 +119,75 @@ def keeps_anchors_under_their_names(run: Run):
             message = f"{left[0]} stays open after {call}() returned 0"
             yield run.at_function(Finding("F109", message), call)
             return
+    yield from _heads(run)
+    yield from _at_descriptor_0(run)
+
+
+def _heads(run: Run):
+    """`head` is the id of the last call, also a lower one, or one that somebody took away."""
+    w, script, numbers = world(run), Script(), []
+    for folder, count in (("back", 3), ("gone", 1)):
+        for i in range(count):
+            w.persist(script, folder, i)
+        if folder == "gone":
+            script.call("unlink", "gone/head")
+        numbers.append(script.call("anchor_atomic_advance", folder, 0))
+    session = run.drive(script, files={**inside("back", {}), **inside("gone", {})})
+    cases = zip(numbers, (("back", 3, "a higher one"), ("gone", 1, "an unlinked one")))
+    for number, (folder, count, before) in cases:
+        when = f"behind {before}"
+        bad = list(wrong_return(run, session[number], 0, "O407", when))
+        problem = files_differ(standing(session, folder), w.files(count, head=0))
+        if not bad and problem:
+            message = f"anchor_atomic_advance() to 0 {when} returned 0, and {problem}"
+            bad = [run.at_function(Finding("O407", message), "anchor_atomic_advance")]
+        yield from bad
+        if bad:
+            return
+
+
+def _at_descriptor_0(run: Run):
+    """Where standard input is closed, open(2) returns 0, which is no error."""
+    w, script = world(run), Script()
+    script.call("free0")
+    script.call("errno", errno.ENOENT)  # of some call before
+    numbers = [n for i in range(2) for n in w.persist(script, "log", i)]
+    session = run.drive(script, files=inside("log", {}))
+    for number in numbers:
+        bad = list(wrong_return(run, session[number], 0, "O407", "where descriptor 0 is free"))
+        yield from bad
+        if bad:
+            return
+    problem = files_differ(standing(session, "log"), w.files(2, head=1))
+    if problem:
+        yield Finding("O407", f"where descriptor 0 is free: {problem}")
 
 
 @check("keeps-anchors-under-their-names")
 def never_replaces_an_anchor(run: Run):
     """What stands under an anchor's name stays.
 
-    Another record or cosignature, a torn one, an empty one: -EEXIST, and the file stays
-    as it was. The witness may have signed what stands there.
+    Another record or cosignature, a torn one, an empty one, one with any field damaged:
+    -EEXIST, and the file stays as it was. The witness may have signed what stands there.
     """
     w, script = world(run), Script()
     record, cosignature = w.records[0], w.cosignature(0)
-    later = replace(cosignature, time=cosignature.time + 1)
+    others = [("another record", w.other[0].bytes), *_nearly(record.bytes, (0, 16, 24, 56, 88))]
+    again = [("a later cosignature", replace(cosignature, time=cosignature.time + 1).bytes),
+             ("another signature", replace(cosignature, signature=bytes(64)).bytes),
+             *_nearly(cosignature.bytes, (0, 16, 24, 56, 64, 128))]
     cases, files = [], {}
-    for i, there in enumerate((w.other[0].bytes, record.bytes[:60], b"", record.bytes + b"\0")):
+    for i, (what, there) in enumerate(others):
         files |= inside(f"r{i}", {"anchor_0.rec": there})
         number = script.call("anchor_persist_record", f"r{i}", *record.words)
-        cases.append((number, f"r{i}/anchor_0.rec", there))
-    for i, there in enumerate((later.bytes, cosignature.bytes[:60], b"", cosignature.bytes + b"\0")):
+        cases.append((number, f"r{i}/anchor_0.rec", what, there))
+    for i, (what, there) in enumerate(again):
         files |= inside(f"c{i}", {"anchor_0.rec": record.bytes, "anchor_0.cosig": there})
         number = script.call("anchor_persist_cosignature", f"c{i}", *cosignature.words)
-        cases.append((number, f"c{i}/anchor_0.cosig", there))
+        cases.append((number, f"c{i}/anchor_0.cosig", what, there))
     session = run.drive(script, files=files)
-    for number, name, there in cases:
-        when = f"where {len(there)} other bytes stand under its name"
+    for number, name, what, there in cases:
+        when = f"where {what} stands under its name"
         bad = list(wrong_return(run, session[number], EEXIST, "A110", when))
         if not bad and session.file(name) != there:
             message = f"{when}: {name.partition('/')[2]} was changed"
@@ -146,6 +195,15 @@ def never_replaces_an_anchor(run: Run):
         if bad:
             yield from bad
             return
+
+
+def _nearly(data: bytes, fields):
+    """What is none of it; `fields` are the offsets at which one byte alone is another."""
+    yield "its first 60 bytes", data[:60]
+    yield "an empty file", b""
+    yield "a file of one byte more", data + b"\0"
+    for at in fields:
+        yield f"one that differs in byte {at}", data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
 @check("keeps-anchors-under-their-names")
@@ -170,7 +228,8 @@ def takes_the_same_anchor_up_again(run: Run):
 def refuses_what_it_cannot_keep(run: Run):
     """A cosignature needs its record; and what cannot be kept leaves nothing.
 
-    Without a whole record of that id it is -ENOENT, for another record -EINVAL. A record
+    Without a whole record under that name it is -ENOENT, for another record, by its id or
+    its digest, -EINVAL. A record
     0 with a past is -EINVAL; a directory that is not there is -ENOENT. A path is long only
     beyond PATH_MAX, and then it is -ENAMETOOLONG, not a path that is cut.
     """
@@ -178,14 +237,20 @@ def refuses_what_it_cannot_keep(run: Run):
     record, cosignature = w.records[1], w.cosignature(1)
     files = {
         **inside("none", {}), **inside("torn", {"anchor_1.rec": record.bytes[:60]}),
+        **inside("damaged", {"anchor_1.rec": record.bytes[:56] + bytes(32) + record.bytes[88:]}),
         **inside("fork", {"anchor_1.rec": replace(record, payload=NO_DIGEST).bytes}),
+        **inside("moved", {"anchor_1.rec": w.records[2].bytes}),
     }
     cases = []
     for folder, want, when in (("none", ENOENT, "where its record is missing"),
                                ("torn", ENOENT, "where its record is torn"),
+                               ("damaged", ENOENT, "where its record is torn and the last digest whole"),
                                ("fork", EINVAL, "where another record has its id"),
                                ("missing", ENOENT, "where there is no such directory")):
         cases.append((script.call("anchor_persist_cosignature", folder, *cosignature.words), want, when))
+    moved = replace(cosignature, digest=w.records[2].digest)
+    number = script.call("anchor_persist_cosignature", "moved", *moved.words)
+    cases.append((number, EINVAL, "where the record that it names has another id"))
     number = script.call("anchor_persist_record", "none", 0, b"\1" * 32, NO_DIGEST)
     cases.append((number, EINVAL, "for a record 0 with a prev"))
     for call, args in (("anchor_persist_record", record.words), ("anchor_atomic_advance", (1,))):
@@ -196,11 +261,11 @@ def refuses_what_it_cannot_keep(run: Run):
         if bad:
             yield from bad
             return
-    left = [n for folder in ("none", "torn", "fork") for n in standing(session, folder) if n != "anchor_1.rec"]
+    left = [n for folder in ("none", "torn", "damaged", "fork", "moved") for n in standing(session, folder) if n != "anchor_1.rec"]
     if left:
         yield Finding("F111", f"{left[0]} is left by a call that was refused")
         return
-    yield from _long_paths(run)
+    yield from under_long_paths(run, list(_calls(w)))
 
 
 PATH_MAX = 4096
@@ -212,15 +277,13 @@ def _long(folder: str, length: int) -> str:
     return folder + "/" * (1 + (length - len(folder) - 1) % 2) + "./" * ((length - len(folder) - 1) // 2)
 
 
-def _long_paths(run: Run):
+def under_long_paths(run: Run, calls):
     """What is done under a long path is done rightly, or refused. Who opens the directory
     first may go further than who puts paths together."""
     w, script, files, cases = world(run), Script(), {}, []
-    calls = [(call, args, before, {name or "head": w.files(2, 1)[name or "head"]})
-             for call, args, before, name in _calls(w)]
-    calls.append(("anchor_recover", (w.key,), w.files(1), {"head": b"0\n"}))
     for length in LENGTHS:
-        for call, args, before, made in calls:
+        for call, args, before, name in calls:
+            made = {name or "head": w.files(2, 1)[name or "head"]}
             folder = f"p{len(cases)}"
             files |= inside(folder, before)
             cases.append((length, script.call(call, _long(folder, length), *args), folder, before, made))
@@ -228,7 +291,7 @@ def _long_paths(run: Run):
     for length, number, folder, before, made in cases:
         reply, there = session[number], standing(session, folder)
         refused = reply["ret"] == TOO_LONG and length > LENGTHS[0]
-        wanted = 1 if reply.call == "anchor_recover" else 0
+        wanted = 2 if reply.call == "anchor_recover" else 0
         there.pop("head.tmp", None)
         problem = files_differ(there, before if refused else before | made)
         if reply["ret"] not in (wanted, TOO_LONG if refused else wanted):
@@ -249,6 +312,9 @@ FAULTS = (
     ("read", 1, "errno", EIO, "F108"),
     ("close", "1+", "errno", EIO, "F108"), ("rename", 1, "errno", EIO, "F108"),
 )
+# Of a directory too: a file system that cannot sync one keeps no promise.
+UNABLE = tuple(("sync", number, "errno", value, "F104") for number in (1, 2)
+               for value in (errno.EINVAL, errno.ENOTSUP, errno.EROFS))
 
 
 LEAKING = [fault for fault in FAULTS if fault[:2] not in (("open", 1), ("open", 4), ("close", "1+"))]
@@ -293,13 +359,13 @@ def takes_back_what_failed(run: Run):
     """A call that fails says so, and leaves nothing to be believed later.
 
     A write (ENOSPC, EIO), a sync of file or directory, a close, a rename, an open: the
-    errno comes back, and the file that was made is unlinked, since its pages may be gone
+    errno comes back (-ENOMEM from libcrypto), and the file that was made is unlinked, since its pages may be gone
     though they can still be read. What stood there before is not the call's to unlink, and
     the old head stays whole. No descriptor stays open and no memory allocated.
     """
     w = world(run)
     calls = [*_calls(w), *_calls_again(w)]
-    session, cases = _faulty(run, calls, FAULTS)
+    session, cases = _faulty(run, calls, FAULTS + UNABLE)
     for folder, code, fault, before, name, args, failing, open_before, open_after in cases:
         reply = session[failing]
         if not reply.faults:
@@ -323,7 +389,49 @@ def takes_back_what_failed(run: Run):
         if bad:
             yield from bad
             return
-    yield from _leaks(run, calls)
+    wrong = list(_interrupted_closes(run)) or list(_without_libcrypto(run))
+    yield from wrong or _leaks(run, calls)
+
+
+def _interrupted_closes(run: Run):
+    """A close that is interrupted (EINTR) has closed on Linux. That may be said or not."""
+    faults = [(kind, "1+", "errno", errno.EINTR, "F108") for kind in ("close", "leave")]
+    session, cases = _faulty(run, _calls(world(run)), faults)
+    for *_, failing, _, _ in cases:
+        reply = session[failing]
+        again = [fault for fault in reply.faults if fault.value == errno.EBADF]
+        if again:
+            message = f"a close() that was interrupted had closed; {reply.call}() closed the same descriptor again"
+            yield run.at_fault(Finding("F108", message), again[0])
+            return
+        if reply.faults and reply["ret"] not in (0, -errno.EINTR):
+            yield from wrong_return(run, reply, 0, "F108", "though close() was only interrupted (EINTR)")
+            return
+
+
+def _without_libcrypto(run: Run):
+    """Each call of libcrypto fails once: -ENOMEM, and nothing in the way of the next try."""
+    script, files, cases = Script(), {}, []
+    for call, args, before, name in _calls(world(run)):
+        for number in range(1, HASHES_MOST + 1) if name else ():
+            folder = f"h{len(cases)}"
+            files |= inside(folder, before)
+            script.call("libcrypto_fails", number)
+            failing = script.call(call, folder, *args)
+            script.call("libcrypto_fails", 0)
+            cases.append((failing, script.call(call, folder, *args), f"{folder}/{name}"))
+    session = run.drive(script, files=files)
+    for failing, again, name in cases:
+        reply = session[failing]
+        if not reply.faults or reply["ret"] == 0:
+            continue  # it found another way
+        failed = replace(reply, faults=())  # what called libcrypto is not what made this of it
+        when = f"though {reply.faults[0].call}() failed"
+        bad = list(wrong_return(run, failed, ENOMEM, "F108", when))
+        bad = bad or list(wrong_return(run, session[again], 0, "F111", f"behind a call that failed, {when},"))
+        yield from bad
+        if bad:
+            return
 
 
 def _did_without(run: Run, fault, call: str, args, before, name: str | None) -> bool:

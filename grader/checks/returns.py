@@ -116,7 +116,8 @@ def interrupted_syncs(run: Run, before, call, promises, files=None):
 
 def leaks(run: Run, steps, files=None, before=()):
     """Makes the same calls, round for round. F113 where one has more memory allocated
-    behind it than before it, every time; what is kept once and used again is no leak.
+    behind it than before it, every time, and so has the round: what is kept and used again
+    is no leak, nor what another call of the round gives back.
 
     `before`  calls that come first, once, each a tuple of words
     `steps`   each when it is, the words of the call, and those of a fault or None
@@ -134,8 +135,11 @@ def leaks(run: Run, steps, files=None, before=()):
             made.append((start, script.call("heap")))
     session = run.drive(script, files=files)
     grown = [session[after]["used"] - session[start]["used"] for start, after in made]
-    for i, (when, words, _) in enumerate(steps):
-        least = min(grown[i + WARM * len(steps) :: len(steps)])
+    rounds = [grown[i : i + len(steps)] for i in range(WARM * len(steps), len(grown), len(steps))]
+    if min(map(sum, rounds)) <= 0:
+        return
+    for (when, words, _), each in zip(steps, zip(*rounds)):
+        least = min(each)
         if least > 0:
             message = f"{when}, {words[0]}() leaves {least} bytes allocated each time"
             yield run.at_function(Finding("F113", message), words[0])

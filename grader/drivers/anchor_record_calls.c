@@ -63,6 +63,13 @@ WRAP(void *, NULL, EVP_MD_CTX_new, (void), ())
 WRAP(void *, NULL, EVP_MD_fetch,
      (void *library, const char *name, const char *properties),
      (library, name, properties))
+WRAP(void *, NULL, EVP_PKEY_new_raw_public_key,
+     (int type, void *engine, const void *key, size_t len),
+     (type, engine, key, len))
+WRAP(int, 0, EVP_DigestVerifyInit,
+     (void *context, void *pkey_context, const void *type, void *engine,
+      void *key),
+     (context, pkey_context, type, engine, key))
 WRAP(void *, NULL, SHA256, (const void *data, size_t len, void *md),
      (data, len, md))
 

@@ -531,6 +531,22 @@ char **driver_keep(char **words)
     return kept;
 }
 
+/* Says so if the call did not leave the working directory as it was. */
+static void look_where_we_are(long number, const char *name)
+{
+    static dev_t dev;
+    static ino_t ino;
+    struct stat st;
+
+    if (stat(".", &st) < 0)
+        driver_fail("no working directory");
+    if (ino != 0 && (st.st_dev != dev || st.st_ino != ino) &&
+        strcmp(name, "cd") != 0)
+        driver_say("~ %ld %s\n", number, name);
+    dev = st.st_dev;
+    ino = st.st_ino;
+}
+
 /* again: makes the call before it once more if it failed. */
 static void repeat_or_make(long number, char **words)
 {
@@ -561,6 +577,8 @@ static void run_line(char *line)
     if (passed_over && !is_behind)
         return;
     repeat_or_make(number, words);
+    if (driver_input == driver_run)
+        look_where_we_are(number, words[0]);
     if (is_behind)
         passed_over = NULL;
 }
@@ -608,6 +626,7 @@ int __wrap_main(int argc, char **argv)
     syscall(SYS_close, marks);
     signal(SIGXFSZ, SIG_IGN);
     driver_add_calls(driver_calls);
+    look_where_we_are(0, "main");
     char *input = read_input();
     driver_input(input);
     free(input);

@@ -19,7 +19,8 @@
  *
  * A line of `!` is a fault that was injected, with the return addresses in the
  * program of the call that met it and of those around it; what a fault brings
- * another process to do stands below it. Bytes are written as x and hex digits.
+ * another process to do stands below it. A line of `~`, as `~ 2 wal_append`, says
+ * that the call left another working directory than it found. Bytes are written as x and hex digits.
  * The driver knows nothing of what is right: it says what happened, and the
  * grader judges.
  */

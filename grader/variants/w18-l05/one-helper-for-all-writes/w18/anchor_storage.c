@@ -161,10 +161,13 @@ int anchor_persist_cosignature(const char *dir,
 
     if (len < 0)
         return len;
-    if (anchor_record_decode(file, (size_t)len, &record) != ANCHOR_OK)
-        return -ENOENT;
-    if (anchor_cosignature_verify(cosignature, &record, NULL) != ANCHOR_OK)
-        return -EINVAL;
+    enum anchor_verdict verdict =
+        anchor_record_decode(file, (size_t)len, &record);
+    if (verdict != ANCHOR_OK)
+        return verdict == ANCHOR_UNJUDGED ? -ENOMEM : -ENOENT;
+    verdict = anchor_cosignature_verify(cosignature, &record, NULL);
+    if (verdict != ANCHOR_OK)
+        return verdict == ANCHOR_UNJUDGED ? -ENOMEM : -EINVAL;
     int err = anchor_cosignature_encode(cosignature, bytes);
     return err ? err : keep(dir, file_of(name, cosignature->id, ".cosig"),
                             bytes, sizeof(bytes));
@@ -275,6 +278,8 @@ static int take_in(const char *dir, const uint8_t *key,
         return has_record;
     if (of_record == ANCHOR_OK)
         of_record = anchor_log_append(&log, &record);
+    if (of_record == ANCHOR_UNJUDGED)
+        return -ENOMEM;
 
     int has_proof =
         get_file(dir, file_of(name, found->log.count, ".cosig"), file);
@@ -285,8 +290,11 @@ static int take_in(const char *dir, const uint8_t *key,
         has_proof = set_aside(dir, name, found);
     if (has_proof < 0 && has_proof != -ENOENT)
         return has_proof;
-    if (verdict == ANCHOR_OK && of_record == ANCHOR_OK &&
-        anchor_cosignature_verify(&cosignature, &record, key) == ANCHOR_OK) {
+    if (verdict == ANCHOR_OK && of_record == ANCHOR_OK)
+        verdict = anchor_cosignature_verify(&cosignature, &record, key);
+    if (verdict == ANCHOR_UNJUDGED)
+        return -ENOMEM;
+    if (verdict == ANCHOR_OK && of_record == ANCHOR_OK) {
         found->log = log;
         return 1;
     }
