@@ -30,13 +30,13 @@
  * belongs to one thread at a time; two threads open two.
  *
  * Failures are negative errno values; output arguments, named ..._out, are
- * written only on success. A failure on a file that nobody else can name yet, the temp file,
- * ends that call alone. A failed sync of what has its final name (the
- * directory, or an object that was already there) poisons the store: the
- * kernel may have dropped what it could not write, and the next sync may
- * succeed without it (Rebello et al., USENIX ATC'20). Every later call
- * returns that first error, whatever its arguments; only closing and opening
- * again clears it. No failure removes an object that was there, nor one that
+ * written only on success. A failure on a file that nobody else can name yet,
+ * the temp file, ends that call alone. A failed sync of what has its final
+ * name (the directory, or an object that was already there) poisons the
+ * store: the kernel may have dropped what it could not write, and the next
+ * sync may succeed without it (Rebello et al., USENIX ATC'20). Every later
+ * call returns that first error, whatever its arguments; only closing and
+ * opening again clears it. No failure removes an object that was there, nor one that
  * this call has given its name: another process may have found it since, and
  * promised it.
  */
