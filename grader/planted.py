@@ -120,7 +120,8 @@ def _digest(lesson: str) -> str:
     program = Path(plan(lesson)["program"])
     sources = set((ROOT / file.parent / "solution").glob("*.c"))
     paths = [
-        Path(__file__), HERE / "planted.yaml", *stage.given(), *(p for p in sources if p.name != program.name),
+        Path(__file__), HERE / "planted.yaml", *stage.given(),
+        *(p for p in sources if p.name != program.name),
         *(HERE / "mutants" / of).glob("*"), *(HERE / "variants" / of).rglob("*.*"),
     ]
     digest = hashlib.sha256()

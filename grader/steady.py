@@ -39,7 +39,9 @@ def verdict(name: str) -> tuple:
     lesson = mutant.lesson if mutant else name
     into = (lambda dest: stage_mutant(mutant, dest)) if mutant else stage.stage_reference
     return tuple(
-        (check.id, check.status, check.detail, tuple((f.code, f.file, f.line, f.message) for f in check.findings))
+        (check.id, check.status, check.detail, tuple(
+            (found.code, found.file, found.line, found.message) for found in check.findings
+        ))
         for check in grade_staged(lesson, into).checks
     )
 

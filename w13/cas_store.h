@@ -36,9 +36,9 @@
  * store: the kernel may have dropped what it could not write, and the next
  * sync may succeed without it (Rebello et al., USENIX ATC'20). Every later
  * call returns that first error, whatever its arguments; only closing and
- * opening again clears it. No failure removes an object that was there, nor one that
- * this call has given its name: another process may have found it since, and
- * promised it.
+ * opening again clears it. No failure removes an object that was there, nor
+ * one that this call has given its name: another process may have found it
+ * since, and promised it.
  */
 #ifndef CAS_STORE_H
 #define CAS_STORE_H

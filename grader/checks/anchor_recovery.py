@@ -299,7 +299,8 @@ def reports_a_failed_recovery(run: Run):
     A file that cannot be opened, read or synced is not a file that is missing; a directory
     that cannot be read to its end is not one without more files. A read that is short or
     interrupted is no failure. Where libcrypto fails, nobody knows what stands there: that
-    is -ENOMEM, and the files stay. A path is long only beyond PATH_MAX. No descriptor stays open and no memory allocated.
+    is -ENOMEM, and the files stay. A path is long only beyond PATH_MAX. No descriptor stays
+    open and no memory allocated.
     """
     w = world(run)
     torn = {**w.files(2, 0), "anchor_2.rec": b"torn"}

@@ -15,9 +15,9 @@ def passes_every_right_recovery(run: Run):
     """Your test passes every recovery that is right, whatever its shape.
 
     It ends with status 0 for fourteen of them: they map the log, read it in pieces of any
-    size, look through it before they replay, or leave a file beside it. A recovery that only returns -ENOSYS does
-    not pass: a test that never finds fault says nothing. Your test stays within its time and
-    its memory, AddressSanitizer's eyes included.
+    size, look through it before they replay, or leave a file beside it. A recovery that only
+    returns -ENOSYS does not pass: a test that never finds fault says nothing. Your test stays
+    within its time and its memory, AddressSanitizer's eyes included.
     """
     tried = trials(run)
     refused = [trial for trial in tried.of("right") if not trial.passed]
