@@ -305,14 +305,7 @@ def reports_a_failed_recovery(run: Run):
     w = world(run)
     torn = {**w.files(2, 0), "anchor_2.rec": b"torn"}
     none = {"anchor_0.rec": w.records[0].bytes, "head": b"0\n"}
-    eio = errno.EIO
-    faults = [(("read", n, "errno", eio), "F108") for n in (1, 2, 4)]
-    faults += [(("open", n, "errno", eio), "F108") for n in (1, 2, 3, 4, 6)]
-    faults += [(("sync", n, "errno", eio), "F104") for n in (1, 2, 3, 4, 5, 6)]
-    faults += [(("list", n, "errno", eio), "F108") for n in (1, 2, 4)]
-    faults += [(("rename", 1, "errno", eio), "F108"), (("write", 1, "errno", errno.ENOSPC), "F103")]
-    # A head.tmp that is not there need not be unlinked with success; the head does.
-    unlink = [(("unlink", "1+", "errno", eio), "F108")]
+    faults, unlink = _faults()
     soft = [(("read", "1+", "short", 7), "F101"), (("read", 1, "errno", errno.EINTR), "F102")]
     script, files, cases = Script(), {}, []
     for base, given in ((torn, faults + soft), (none, faults + soft + unlink)):
@@ -346,6 +339,19 @@ def reports_a_failed_recovery(run: Run):
     wrong = list(_a_directory(run)) or list(_without_libcrypto(run))
     wrong = wrong or list(under_long_paths(run, long_paths))
     yield from wrong or _leaks(run, faults)
+
+
+def _faults():
+    """Those that any recovery may meet, and one where the head has to go; with their findings."""
+    eio = errno.EIO
+    faults = [(("read", n, "errno", eio), "F108") for n in (1, 2, 4)]
+    faults += [(("open", n, "errno", eio), "F108") for n in (1, 2, 3, 4, 6)]
+    faults += [(("sync", n, "errno", eio), "F104") for n in (1, 2, 3, 4, 5, 6)]
+    faults += [(("list", n, "errno", eio), "F108") for n in (1, 2, 4)]
+    faults += [(("rename", 1, "errno", eio), "F108"), (("write", 1, "errno", errno.ENOSPC), "F103")]
+    # A head.tmp that is not there need not be unlinked with success; the head does.
+    unlink = [(("unlink", "1+", "errno", eio), "F108")]
+    return faults, unlink
 
 
 def _without_libcrypto(run: Run):

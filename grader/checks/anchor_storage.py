@@ -261,7 +261,7 @@ def refuses_what_it_cannot_keep(run: Run):
         if bad:
             yield from bad
             return
-    folders = "none", "torn", "damaged", "fork", "moved"
+    folders = ("none", "torn", "damaged", "fork", "moved")
     left = [n for folder in folders for n in standing(session, folder) if n != "anchor_1.rec"]
     if left:
         yield Finding("F111", f"{left[0]} is left by a call that was refused")
@@ -362,8 +362,7 @@ def takes_back_what_failed(run: Run):
     A write (ENOSPC, EIO), a sync of file or directory, a close, a rename, an open: the
     errno comes back (-ENOMEM from libcrypto), and the file that was made is unlinked, since
     its pages may be gone though they can still be read. What stood there before is not the
-    call's to unlink, and the old head stays whole. No descriptor stays open and no memory
-    allocated.
+    call's to unlink, and the old head stays whole. No descriptor stays open and no memory allocated.
     """
     w = world(run)
     calls = [*_calls(w), *_calls_again(w)]
@@ -403,7 +402,7 @@ def _interrupted_closes(run: Run):
         reply = session[failing]
         again = [fault for fault in reply.faults if fault.value == errno.EBADF]
         if again:
-            message = f"a close() that was interrupted had closed; {reply.call}() closed the same descriptor again"
+            message = f"close() was interrupted and had closed; {reply.call}() closed that descriptor again"
             yield run.at_fault(Finding("F108", message), again[0])
             return
         if reply.faults and reply["ret"] not in (0, -errno.EINTR):
