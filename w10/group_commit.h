@@ -93,7 +93,7 @@ int wal_group_open(struct wal_group *group, const char *path);
  * microseconds to join.
  *
  * Returns 0; the error of wal_record_encode() for a record that has no encoding
- * (nothing is written, the batch and the log stay good); the error that
+ * (at once; nothing is written, the batch and the log stay good); the error that
  * poisoned the log; or -EBADF for a call that had not joined when
  * wal_group_close() came.
  */

@@ -15,6 +15,8 @@ from .wal_format import FOUR, SET, apply, random_record
 
 FIRST, SECOND, THIRD = FOUR[:3]
 NEXT = (SET, b"next", b"one")
+BAD = (3, b"k", b"")  # no such type
+LARGEST = (SET, bytes(65_535), bytes(65_535))
 SLOW = 4_000  # microseconds: long beside what threads need to join a batch
 TRIES = 3  # where the machine may have kept a thread from running
 HANGS = 5.0  # seconds
@@ -180,7 +182,7 @@ def refuses_one_record_and_commits_the_rest(run: Run):
         yield wrong[0]
         return
     many = per_thread(4, 3)
-    bad = [(3, b"k", b""), (SET, b"", b"v")]
+    bad = [BAD, (SET, b"", b"v")]
     mixed = [[first, bad[t % 2], *rest] for t, (first, *rest) in enumerate(many)]
     script, calls = scripted(OPEN, *together(mixed), CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
@@ -197,7 +199,7 @@ def refuses_one_record_and_commits_the_rest(run: Run):
 
 
 def _refuses_between(run: Run):
-    bad = commit((3, b"k", b""))
+    bad = commit(BAD)
     script, _ = scripted(OPEN, commit(FIRST), bad, commit(SECOND), bad, CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
     _, wrong = batches_in(run, session)
