@@ -93,8 +93,8 @@ int wal_group_open(struct wal_group *group, const char *path);
  * microseconds to join.
  *
  * Returns 0; the error of wal_record_encode() for a record that has no encoding
- * (at once; nothing is written, the batch and the log stay good); the error that
- * poisoned the log; or -EBADF for a call that had not joined when
+ * (at once; nothing is written, the batch and the log stay good); the error
+ * that poisoned the log; or -EBADF for a call that had not joined when
  * wal_group_close() came.
  */
 int wal_group_commit(struct wal_group *group, const struct wal_record *record);

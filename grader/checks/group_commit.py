@@ -116,7 +116,8 @@ def waits_for_room_in_a_batch(run: Run):
     """A record that finds no room in the batch goes into the next one.
 
     Eight threads commit records of which three fill a batch. Each is committed, and none
-    is told 0 before its own batch is flushed, whatever batch was full when it came.
+    is told 0 before its own batch is flushed, whatever batch was full when it came. When
+    a write has failed, those who wait write nothing more.
     """
     many = _large(8, 2)
     script, calls = scripted(OPEN, slow_calls("sync"), *together(many), CLOSE)
@@ -132,12 +133,13 @@ def waits_for_room_in_a_batch(run: Run):
     problem = None if wrong else _in_order(found, many)
     if problem:
         wrong = [run.at_function(Finding("O103", f"{when}, {problem}"), "wal_group_commit")]
-    yield from wrong or _told_before_the_write(run, many)
+    yield from wrong or _a_write_fails(run, many)
 
 
-def _told_before_the_write(run: Run, many):
-    """The third write fails: who had been told 0 by then stood in a batch before it."""
-    fault = "fault", "write", 3, "errno", errno.ENOSPC
+def _a_write_fails(run: Run, many):
+    """The third write fails, and any after it: who had been told 0 by then stood in a batch
+    before it, and who still waits for room writes nothing."""
+    fault = "fault", "write", "3+", "errno", errno.ENOSPC
     slow = slow_calls("sync"), slow_calls("write")
     script, calls = scripted(OPEN, *slow, fault, *together(many), ("clear",), CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
@@ -147,6 +149,10 @@ def _told_before_the_write(run: Run, many):
             message = f"the commit of {record[1].decode()} waited for room and was told 0, before its write"
             yield run.at_function(Finding("D104", message), "wal_group_commit")
             return
+    failed = [f for reply in session.replies.values() for f in reply.faults if "write" in f.call]
+    for again in failed[1:2]:
+        message = f"a write had failed while others waited for room, and {again.call}() is called again"
+        yield run.at_fault(Finding("F105", message), again)
 
 
 @check("holds-every-record-committed")
