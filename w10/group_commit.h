@@ -50,7 +50,8 @@ struct wal_batch {
     uint8_t bytes[WAL_BATCH_MAX_BYTES];
 };
 
-/* An open log. All of it is yours to change: callers know the functions. */
+/* An open log; a program may have several. All of it is yours to change:
+ * callers know the functions. */
 struct wal_group {
     struct wal_writer log;       /* `offset` is what is durable; `error` is the
                                     poison */

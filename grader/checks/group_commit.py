@@ -76,7 +76,8 @@ def holds_every_record_committed(run: Run):
 
     One thread commits small records, random ones and the largest there is; the log is
     opened again and continued; then four threads commit at the same time, then eight.
-    Everything is found by wal_batch_recover().
+    Everything is found by wal_batch_recover(). Of two logs that are open at the same time,
+    each holds its own records.
     """
     rng = run.rng("committed")
     alone = FOUR + [random_record(rng) for _ in range(20)]
@@ -99,11 +100,36 @@ def holds_every_record_committed(run: Run):
     if not wrong:
         problem = _in_order(found, [alone, *few, *many])
         wrong = [run.at_function(Finding("O103", problem), "wal_group_commit")] if problem else []
-    yield from wrong
     reply = session[len(script.lines)]
-    pairs = dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
-    if not wrong and pairs != apply(records_of(found)):
-        yield run.at_function(Finding("O103", "recovery finds something else"), "wal_group_commit")
+    if not wrong and reply.pairs != apply(records_of(found)):
+        wrong = [run.at_function(Finding("O103", "recovery finds something else"), "wal_group_commit")]
+    yield from wrong or _two_logs(run)
+
+
+def _two_logs(run: Run):
+    """Both are opened, then two threads commit, each to a log of its own."""
+    names, many = (LOG, f"{LOG}.2"), per_thread(2, 3)
+    commits = [("wal_group_commit", t, *record, f"@{t}") for t in (0, 1) for record in many[t]]
+    script, calls = scripted(
+        *(("wal_group_open", i, name) for i, name in enumerate(names)), slow_calls("sync"),
+        ("together",), *commits, ("apart",), *(("wal_group_close", i) for i in (0, 1)),
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    for number, call in calls.items():
+        if call[0].startswith("wal_group"):
+            bad = list(wrong_return(run, session[number], 0, "O103", "where two logs are open"))
+            if bad:
+                yield bad[0]
+                return
+    for name, theirs in zip(names, many):
+        there = records_of(parse(session.file(name) or b"")[0])
+        if there != theirs:
+            missing = len(set(theirs) - set(there))
+            more = len(there) + missing - len(theirs)
+            problem = f"lacks {missing} of its {len(theirs)} records, and has {more} more"
+            message = f"while another log is open, {name} {problem}"
+            yield run.at_function(Finding("O103", message), "wal_group_commit")
+            return
 
 
 def _large(threads: int, each: int) -> list[list[tuple]]:
