@@ -50,7 +50,8 @@ struct wal_batch {
     uint8_t bytes[WAL_BATCH_MAX_BYTES];
 };
 
-/* An open log. All of it is yours to change: callers know the functions. */
+/* An open log; a program may have several. All of it is yours to change:
+ * callers know the functions. */
 struct wal_group {
     struct wal_writer log;       /* `offset` is what is durable; `error` is the
                                     poison */
@@ -93,8 +94,8 @@ int wal_group_open(struct wal_group *group, const char *path);
  * microseconds to join.
  *
  * Returns 0; the error of wal_record_encode() for a record that has no encoding
- * (nothing is written, the batch and the log stay good); the error that
- * poisoned the log; or -EBADF for a call that had not joined when
+ * (at once; nothing is written, the batch and the log stay good); the error
+ * that poisoned the log; or -EBADF for a call that had not joined when
  * wal_group_close() came.
  */
 int wal_group_commit(struct wal_group *group, const struct wal_record *record);

@@ -15,6 +15,8 @@ from .wal_format import FOUR, SET, apply, random_record
 
 FIRST, SECOND, THIRD = FOUR[:3]
 NEXT = (SET, b"next", b"one")
+BAD = (3, b"k", b"")  # no such type
+LARGEST = (SET, bytes(65_535), bytes(65_535))
 SLOW = 4_000  # microseconds: long beside what threads need to join a batch
 TRIES = 3  # where the machine may have kept a thread from running
 HANGS = 5.0  # seconds
@@ -74,7 +76,8 @@ def holds_every_record_committed(run: Run):
 
     One thread commits small records, random ones and the largest there is; the log is
     opened again and continued; then four threads commit at the same time, then eight.
-    Everything is found by wal_batch_recover().
+    Everything is found by wal_batch_recover(). Of two logs that are open at the same time,
+    each holds its own records.
     """
     rng = run.rng("committed")
     alone = FOUR + [random_record(rng) for _ in range(20)]
@@ -97,11 +100,36 @@ def holds_every_record_committed(run: Run):
     if not wrong:
         problem = _in_order(found, [alone, *few, *many])
         wrong = [run.at_function(Finding("O103", problem), "wal_group_commit")] if problem else []
-    yield from wrong
     reply = session[len(script.lines)]
-    pairs = dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
-    if not wrong and pairs != apply(records_of(found)):
-        yield run.at_function(Finding("O103", "recovery finds something else"), "wal_group_commit")
+    if not wrong and reply.pairs != apply(records_of(found)):
+        wrong = [run.at_function(Finding("O103", "recovery finds something else"), "wal_group_commit")]
+    yield from wrong or _two_logs(run)
+
+
+def _two_logs(run: Run):
+    """Both are opened, then two threads commit, each to a log of its own."""
+    names, many = (LOG, f"{LOG}.2"), per_thread(2, 3)
+    commits = [("wal_group_commit", t, *record, f"@{t}") for t in (0, 1) for record in many[t]]
+    script, calls = scripted(
+        *(("wal_group_open", i, name) for i, name in enumerate(names)), slow_calls("sync"),
+        ("together",), *commits, ("apart",), *(("wal_group_close", i) for i in (0, 1)),
+    )
+    session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    for number, call in calls.items():
+        if call[0].startswith("wal_group"):
+            bad = list(wrong_return(run, session[number], 0, "O103", "where two logs are open"))
+            if bad:
+                yield bad[0]
+                return
+    for name, theirs in zip(names, many):
+        there = records_of(parse(session.file(name) or b"")[0])
+        if there != theirs:
+            missing = len(set(theirs) - set(there))
+            more = len(there) + missing - len(theirs)
+            problem = f"lacks {missing} of its {len(theirs)} records, and has {more} more"
+            message = f"while another log is open, {name} {problem}"
+            yield run.at_function(Finding("O103", message), "wal_group_commit")
+            return
 
 
 def _large(threads: int, each: int) -> list[list[tuple]]:
@@ -114,7 +142,8 @@ def waits_for_room_in_a_batch(run: Run):
     """A record that finds no room in the batch goes into the next one.
 
     Eight threads commit records of which three fill a batch. Each is committed, and none
-    is told 0 before its own batch is flushed, whatever batch was full when it came.
+    is told 0 before its own batch is flushed, whatever batch was full when it came. When
+    a write has failed, those who wait write nothing more.
     """
     many = _large(8, 2)
     script, calls = scripted(OPEN, slow_calls("sync"), *together(many), CLOSE)
@@ -130,12 +159,13 @@ def waits_for_room_in_a_batch(run: Run):
     problem = None if wrong else _in_order(found, many)
     if problem:
         wrong = [run.at_function(Finding("O103", f"{when}, {problem}"), "wal_group_commit")]
-    yield from wrong or _told_before_the_write(run, many)
+    yield from wrong or _a_write_fails(run, many)
 
 
-def _told_before_the_write(run: Run, many):
-    """The third write fails: who had been told 0 by then stood in a batch before it."""
-    fault = "fault", "write", 3, "errno", errno.ENOSPC
+def _a_write_fails(run: Run, many):
+    """The third write fails, and any after it: who had been told 0 by then stood in a batch
+    before it, and who still waits for room writes nothing."""
+    fault = "fault", "write", "3+", "errno", errno.ENOSPC
     slow = slow_calls("sync"), slow_calls("write")
     script, calls = scripted(OPEN, *slow, fault, *together(many), ("clear",), CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
@@ -145,6 +175,10 @@ def _told_before_the_write(run: Run, many):
             message = f"the commit of {record[1].decode()} waited for room and was told 0, before its write"
             yield run.at_function(Finding("D104", message), "wal_group_commit")
             return
+    failed = [f for reply in session.replies.values() for f in reply.faults if "write" in f.call]
+    for again in failed[1:2]:
+        message = f"a write had failed while others waited for room, and {again.call}() is called again"
+        yield run.at_fault(Finding("F105", message), again)
 
 
 @check("holds-every-record-committed")
@@ -180,7 +214,7 @@ def refuses_one_record_and_commits_the_rest(run: Run):
         yield wrong[0]
         return
     many = per_thread(4, 3)
-    bad = [(3, b"k", b""), (SET, b"", b"v")]
+    bad = [BAD, (SET, b"", b"v")]
     mixed = [[first, bad[t % 2], *rest] for t, (first, *rest) in enumerate(many)]
     script, calls = scripted(OPEN, *together(mixed), CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
@@ -197,7 +231,7 @@ def refuses_one_record_and_commits_the_rest(run: Run):
 
 
 def _refuses_between(run: Run):
-    bad = commit((3, b"k", b""))
+    bad = commit(BAD)
     script, _ = scripted(OPEN, commit(FIRST), bad, commit(SECOND), bad, CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
     _, wrong = batches_in(run, session)

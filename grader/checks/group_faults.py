@@ -65,7 +65,7 @@ def _with_failing(run: Run, kind: str, error: int):
     many = per_thread(6, 3)
     script, calls = scripted(
         OPEN, slow_calls("sync"), ("fault", kind, 2, "errno", error), *together(many), ("clear",),
-        ("fault", "write", "1+", "watch"), commit(NEXT), CLOSE,
+        *(("fault", watched, "1+", "watch") for watched in ("write", "sync")), commit(NEXT), CLOSE,
     )
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
     return session, calls
@@ -141,7 +141,8 @@ def stops_after_a_failed_flush(run: Run):
     """After a failed flush the log is poisoned.
 
     Every later commit and the close return that errno, and nothing is written any more:
-    after a failed sync no later one is believed. The file is closed all the same.
+    after a failed sync no later one is believed, and the close makes none. The file is
+    closed all the same.
     """
     for kind, error in (("sync", errno.EIO), ("write", errno.EIO)):
         session, calls = _with_failing(run, kind, error)
@@ -152,9 +153,11 @@ def stops_after_a_failed_flush(run: Run):
             if call[2:5] != NEXT and call != CLOSE:
                 continue
             reply = session[number]
-            yield from wrong_return(run, reply, -error, "F105", f"though {what}")
-            written = [fault for fault in reply.faults if "write" in fault.call]
-            for fault in written[:1]:
+            wrong = list(wrong_return(run, reply, -error, "F105", f"though {what}"))
+            yield from wrong
+            kinds = ("write", "sync") if call == CLOSE else ("write",)
+            again = [fault for fault in reply.faults if any(kind in fault.call for kind in kinds)]
+            for fault in again[: not wrong]:
                 yield run.at_fault(Finding("F105", f"{what}, and {fault.call}() is called again"), fault)
 
 
