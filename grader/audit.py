@@ -60,8 +60,8 @@ def _plain_trace(run: Run) -> bool:
 
 
 @contextmanager
-def _graph(lesson_id: str, stage_into) -> Iterator[LessonGraph]:
-    graph = LessonGraph(course.find(lesson_id), stage_into)
+def _graph(lesson_id: str, stage_into, builds=()) -> Iterator[LessonGraph]:
+    graph = LessonGraph(course.find(lesson_id), stage_into, builds=builds)
     try:
         yield graph
     finally:
@@ -88,7 +88,8 @@ def _errors(checks: Iterable[CheckResult]) -> list[str]:
 def audit_mutant(mutant: Mutant) -> Outcome:
     """Caught is caught by its check with its finding, and in its line where the mutant
     names one. Where that fails, every check says what it found instead."""
-    with _graph(mutant.lesson, lambda dest: stage_mutant(mutant, dest)) as graph:
+    # One check does not need all that is built for all of them.
+    with _graph(mutant.lesson, lambda dest: stage_mutant(mutant, dest), ("lesson",)) as graph:
         if mutant.check not in graph.lesson.checks:
             raise GraderError(f"{mutant.path}: {mutant.lesson} has no check {mutant.check}")
         checks = (graph.result(mutant.check),)

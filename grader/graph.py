@@ -20,9 +20,9 @@ from .run import Failed, Run
 class LessonGraph:
     """The checks of a lesson on one tree. `run` is made by the first that needs it."""
 
-    def __init__(self, lesson: Lesson, stage_into: Callable[[Path], None], seed=None):
+    def __init__(self, lesson: Lesson, stage_into: Callable[[Path], None], seed=None, builds=()):
         self.lesson = lesson
-        self._stage_into, self._seed = stage_into, seed
+        self._stage_into, self._seed, self._builds = stage_into, seed, builds
         self._results: dict[str, CheckResult] = {}
         unknown = [name for name in lesson.checks if name not in REGISTRY]
         if unknown:
@@ -30,7 +30,7 @@ class LessonGraph:
 
     @cached_property
     def run(self) -> Run:
-        return Run(self.lesson, self._stage_into, self._seed)
+        return Run(self.lesson, self._stage_into, self._seed, self._builds)
 
     def close(self):
         if "run" in self.__dict__:

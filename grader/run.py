@@ -7,7 +7,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -141,7 +141,8 @@ class Run:
     lesson: Lesson
     stage_into: Callable[[Path], None]
     seed: str | None = None
-    builds: tuple[str, ...] = ()  # of which checks make use; none named: all of the lesson's
+    # That start together, the others when they are asked for; none named: all of the lesson's.
+    builds: tuple[str, ...] = ()
     memo: dict = field(default_factory=dict)  # what checks share, by a name of theirs
     # Of the check that runs now: what it tried, line by line, and their sum if it passes.
     tried: list[str] = field(default_factory=list)
@@ -149,6 +150,7 @@ class Run:
 
     def __post_init__(self):
         self.builds = self.builds or build.variants(self.lesson)
+        self._builds: dict[str, Future] = {}
         self.home = stage.workspace()
         self._count = 0
         self._pool = ThreadPoolExecutor(2)
@@ -165,7 +167,7 @@ class Run:
         self.stage_into(lesson)
         self.lesson = stage.handed_in(self.lesson, lesson)
         self.seed = self.seed or self._digest(lesson)
-        for variant in build.EXTRA.keys() & set(self.builds):
+        for variant in build.EXTRA.keys() & set(build.variants(self.lesson)):
             shutil.copytree(lesson, self.sandbox.tree / variant, symlinks=True)
             build.stage_driver(self.lesson, self.sandbox.tree / variant)
         self.sandbox.hand_over()
@@ -186,24 +188,24 @@ class Run:
 
     # Builds. They start together and are waited for when they are needed.
 
-    @cached_property
-    def _builds(self):
-        jobs = {}
-        for variant in self.builds if self.lesson.driver else ("lesson",):
-            jobs[variant] = self._pool.submit(
+    def start_builds(self) -> None:
+        """Before they are asked for, beside something else that takes time."""
+        for variant in self.builds:
+            self._start(variant)
+
+    def _start(self, variant: str) -> Future:
+        if variant not in self._builds:
+            self._builds[variant] = self._pool.submit(
                 *((build.build_lesson, self.lesson, self.sandbox) if variant == "lesson" else
                   (build.build_driver, self.lesson, self.sandbox, variant))
             )
             if self.sandbox.level.name != "namespaces":
-                jobs[variant].result()  # one at a time where runs can see each other
-        return jobs
-
-    def start_builds(self) -> None:
-        """Before they are asked for, beside something else that takes time."""
-        assert self._builds
+                self._builds[variant].result()  # one at a time where runs can see each other
+        return self._builds[variant]
 
     def build(self, variant: str) -> build.Build:
-        return self._builds[variant].result()
+        self.start_builds()
+        return self._start(variant).result()
 
     # Driving the student's functions.
 
