@@ -116,23 +116,6 @@ def _keeps_two_apart(run: Run):
     session = run.drive(script, files=HERE)
     yield from differs(run, session[one], apply(FOUR[:1]), "R621", "of two logs, the first")
     yield from differs(run, session[two], apply(FOUR[1:3]), "R621", "of two logs, the second")
-    yield from _cleans_two_apart(run)
-
-
-def _cleans_two_apart(run: Run):
-    """The segments of the one have other numbers than those of the other."""
-    script = Script()
-    for call in (OPEN, ("kv_log_open", 1, "other"), CHECKPOINT, ("kv_log_checkpoint", 1), CLOSE,
-                 ("kv_log_close", 1)):
-        script.call(*call)
-    there = {form.SNAPSHOT: form.snapshot({}, 5), form.segment(5): form.log(FOUR)}
-    session = run.drive(script, files=placed(there) | {"other/1.wal": form.log(FOUR)})
-    for folder, number in ((DIR, 6), ("other", 2)):
-        more = sorted(set(session.names(folder)) - {form.SNAPSHOT, form.segment(number)})
-        if more:
-            message = f"two logs were open; after a checkpoint of each {folder}/ still holds {more[0]}"
-            yield run.at_function(Finding("R623", message), "kv_log_checkpoint")
-            return
 
 
 @check("keeps-the-map")
@@ -176,6 +159,7 @@ def writes_the_snapshot(run: Run):
             return
     yield from _fills_a_buffer(run)
     yield from _writes_over_a_longer_one(run)
+    yield from _cleans_two_apart(run)
     yield from _opens_a_directory(run)
 
 
@@ -208,6 +192,22 @@ def _writes_over_a_longer_one(run: Run):
     if problem:
         message = f"a snapshot where a longer snapshot.tmp was left: {problem}"
         yield run.at_function(Finding("O501", message), "kv_log_checkpoint")
+
+
+def _cleans_two_apart(run: Run):
+    """The segments of the one have other numbers than those of the other."""
+    script = Script()
+    for call in (OPEN, ("kv_log_open", 1, "other"), CHECKPOINT, ("kv_log_checkpoint", 1), CLOSE,
+                 ("kv_log_close", 1)):
+        script.call(*call)
+    there = {form.SNAPSHOT: form.snapshot({}, 5), form.segment(5): form.log(FOUR)}
+    session = run.drive(script, files=placed(there) | {"other/1.wal": form.log(FOUR)})
+    for folder, number in ((DIR, 6), ("other", 2)):
+        more = sorted(set(session.names(folder)) - {form.SNAPSHOT, form.segment(number)})
+        if more:
+            message = f"two logs were open; after a checkpoint of each {folder}/ still holds {more[0]}"
+            yield run.at_function(Finding("R623", message), "kv_log_checkpoint")
+            return
 
 
 def _opens_a_directory(run: Run):
