@@ -63,7 +63,8 @@ class LessonGraph:
         try:
             run = self.run
             run.tried, run.note = [], ""
-            findings.extend(check.run(run))
+            for found in check.run(run):
+                findings.append(found)
         except Failed as failed:
             findings.extend(failed.findings)
         except CannotJudge as reason:

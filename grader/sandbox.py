@@ -27,7 +27,7 @@ from pathlib import Path
 
 from .errors import GraderError, UsageError
 
-INSIDE = "/work"
+INSIDE = "/tree"
 OUTPUT_MAX_BYTES = 1 << 20
 DISK_MAX_BYTES = 256 << 20
 DISK_MAX_FILES = 20_000

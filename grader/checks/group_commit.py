@@ -2,7 +2,7 @@
 
 import errno
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from ..crash import group
 from ..crash.group import CLOSE, LOG, OPEN, commit, together
@@ -55,6 +55,13 @@ def batches_in(run: Run, session, name: str = LOG):
     return found, [run.at_function(Finding("O103", message), "wal_group_commit")]
 
 
+def _first_not_zero(run: Run, session, calls, when: str) -> list[Finding]:
+    """Of the calls of group commit, all of which should return 0."""
+    ours = (session[number] for number, call in calls.items() if call[0].startswith("wal_group"))
+    found = (wrong_return(run, reply, 0, "O103", when) for reply in ours)
+    return list(islice(chain.from_iterable(found), 1))
+
+
 def _in_order(found, want) -> str | None:
     """What is wrong with the records of a log, of which each thread has its list."""
     records = records_of(found)
@@ -90,12 +97,10 @@ def holds_every_record_committed(run: Run):
         *together(few), *together(many), CLOSE, group.RECOVER,
     )
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
-    for number, call in calls.items():
-        if call[0].startswith("wal_group"):
-            bad = list(wrong_return(run, session[number], 0, "O103", "where nothing is wrong"))
-            if bad:
-                yield bad[0]
-                return
+    wrong = _first_not_zero(run, session, calls, "where nothing is wrong")
+    if wrong:
+        yield from wrong
+        return
     found, wrong = batches_in(run, session)
     if not wrong:
         problem = _in_order(found, [alone, *few, *many])
@@ -115,12 +120,10 @@ def _two_logs(run: Run):
         ("together",), *commits, ("apart",), *(("wal_group_close", i) for i in (0, 1)),
     )
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
-    for number, call in calls.items():
-        if call[0].startswith("wal_group"):
-            bad = list(wrong_return(run, session[number], 0, "O103", "where two logs are open"))
-            if bad:
-                yield bad[0]
-                return
+    wrong = _first_not_zero(run, session, calls, "where two logs are open")
+    if wrong:
+        yield from wrong
+        return
     for name, theirs in zip(names, many):
         there = records_of(parse(session.file(name) or b"")[0])
         if there != theirs:
@@ -149,12 +152,10 @@ def waits_for_room_in_a_batch(run: Run):
     script, calls = scripted(OPEN, slow_calls("sync"), *together(many), CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
     when = "where a batch was full"
-    for number, call in calls.items():
-        if call[0].startswith("wal_group"):
-            bad = list(wrong_return(run, session[number], 0, "O103", when))
-            if bad:
-                yield bad[0]
-                return
+    wrong = _first_not_zero(run, session, calls, when)
+    if wrong:
+        yield from wrong
+        return
     found, wrong = batches_in(run, session)
     problem = None if wrong else _in_order(found, many)
     if problem:

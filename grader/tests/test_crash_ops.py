@@ -9,12 +9,12 @@ from grader.crash.ops import write_ops
 from grader.tests.tracelog import DIR, Log
 from grader.trace import replay
 
-OLD = {"/work": None, "/work/log": 3}
+OLD = {"/tree": None, "/tree/log": 3}
 
 
 def replayed(log):
     """Without the driver, which stands elsewhere."""
-    return replay(log.events(), program="/work/driver", cwd=DIR, initial=OLD, marks_fd=3)
+    return replay(log.events(), program="/tree/driver", cwd=DIR, initial=OLD, marks_fd=3)
 
 
 def written(log):
@@ -88,7 +88,7 @@ def test_a_failed_sync_is_lost_unless_it_was_interrupted():
 
 def test_other_directories_are_left_out_and_the_way_from_them_is_not():
     log = Log()
-    log.raw('openat(AT_FDCWD</work>, "/tmp/x", O_WRONLY|O_CREAT|O_EXCL, 0644) = 4</tmp/x>')
+    log.raw('openat(AT_FDCWD</tree>, "/tmp/x", O_WRONLY|O_CREAT|O_EXCL, 0644) = 4</tmp/x>')
     log.raw('write(4</tmp/x>, "ab", 2) = 2')
     assert lines(log) == ["dir 1", "file 2 x6f6c64", "entry 1 log 2"]
     log.raw('rename("/tmp/x", "here") = 0')

@@ -11,7 +11,7 @@ from grader.trace.ops import (Closed, Create, Failed, Link, Mark, Opened,
                               Unlink, Unseen, Write)
 
 LOGS = Path(__file__).parent / "data"
-OLD = {"/work/log": 100}
+OLD = {"/tree/log": 100}
 CLONE = "clone(child_stack=NULL, flags={}SIGCHLD) = 8"
 
 
@@ -29,10 +29,10 @@ def writes(log, initial=OLD):
 def test_judging_starts_at_the_program():
     """bwrap's own calls, and processes beside the program, are ignored."""
     log = Log()
-    log.lines.insert(0, "7  fsync(9</work/log>) = 0\n")
-    log.lines.insert(1, '7  execve("/work/driver", [], 0) = -1 ENOENT (x)\n')
+    log.lines.insert(0, "7  fsync(9</tree/log>) = 0\n")
+    log.lines.insert(1, '7  execve("/tree/driver", [], 0) = -1 ENOENT (x)\n')
     log.pid = 5
-    log.raw("fsync(9</work/log>) = 0")
+    log.raw("fsync(9</tree/log>) = 0")
     assert ops(log) == []
 
 
@@ -96,16 +96,16 @@ def test_exec_closes_what_is_close_on_exec():
 
 
 @pytest.mark.parametrize("line", [
-    "dup(4</work/log>) = 9</work/log>",
-    "dup2(4</work/log>, 9) = 9</work/log>",
-    "dup3(4</work/log>, 9, O_CLOEXEC) = 9</work/log>",
-    "fcntl(4</work/log>, F_DUPFD_CLOEXEC, 9) = 9</work/log>"])
+    "dup(4</tree/log>) = 9</tree/log>",
+    "dup2(4</tree/log>, 9) = 9</tree/log>",
+    "dup3(4</tree/log>, 9, O_CLOEXEC) = 9</tree/log>",
+    "fcntl(4</tree/log>, F_DUPFD_CLOEXEC, 9) = 9</tree/log>"])
 def test_duplicates_share_the_offset(line):
     log = Log()
     f = log.open("log", "O_RDWR")
     log.raw(line)
     log.write(f)
-    log.raw('write(9</work/log>, "xy", 2) = 2')
+    log.raw('write(9</tree/log>, "xy", 2) = 2')
     assert writes(log) == [(0, b"abcd"), (4, b"xy")]
 
 
@@ -130,7 +130,7 @@ def test_a_number_reused_while_close_is_under_way():
     log = Log()
     f = log.open("log", "O_RDWR")
     log.raw(CLONE.format("CLONE_FILES|CLONE_THREAD|"))
-    log.raw(f"close({f}</work/log> <unfinished ...>")
+    log.raw(f"close({f}</tree/log> <unfinished ...>")
     log.pid, log.next = 8, f
     log.open("other", "O_RDWR|O_CREAT")
     log.pid = 7
@@ -147,8 +147,8 @@ def test_offsets():
     log.call("read", f, ', "0123456789", 10', "10")
     log.write(f)
     log.call("lseek", f, ", 0, SEEK_SET")
-    log.raw('write(4</work/log>, "abcd", 4) = 2')
-    log.raw('pwrite64(4</work/log>, "zz", 2, 50) = 2')
+    log.raw('write(4</tree/log>, "abcd", 4) = 2')
+    log.raw('pwrite64(4</tree/log>, "zz", 2, 50) = 2')
     assert writes(log) == [(10, b"abcd"), (0, b"ab"), (50, b"zz")]
 
 
@@ -156,14 +156,14 @@ def test_pwrite_appends_under_o_append():
     """pwrite(2), BUGS: on Linux the offset is ignored."""
     log = Log()
     log.open("log", "O_RDWR|O_APPEND")
-    log.raw('pwrite64(4</work/log>, "zz", 2, 50) = 2')
+    log.raw('pwrite64(4</tree/log>, "zz", 2, 50) = 2')
     assert writes(log) == [(100, b"zz")]
 
 
 def test_vectors_cut_short():
     log = Log()
     log.open("log", "O_RDWR")
-    log.raw('writev(4</work/log>, [{iov_base="ab", iov_len=2}, '
+    log.raw('writev(4</tree/log>, [{iov_base="ab", iov_len=2}, '
             '{iov_base="cd", iov_len=2}], 2) = 3')
     assert writes(log) == [(0, b"abc")]
 
@@ -171,7 +171,7 @@ def test_vectors_cut_short():
 def test_an_empty_part_of_a_vector_may_point_anywhere():
     log = Log()
     log.open("log")
-    log.raw('writev(4</work/log>, [{iov_base=NULL, iov_len=0}, '
+    log.raw('writev(4</tree/log>, [{iov_base=NULL, iov_len=0}, '
             '{iov_base="ab", iov_len=2}], 2) = 2')
     assert [data for _, data, *_ in writes(log)] == [b"ab"]
 
@@ -182,7 +182,7 @@ def test_an_unknown_size_is_learned_from_lseek():
     log.write(f)
     log.call("lseek", f, ", 0, SEEK_END", "91")
     log.write(f)
-    trace = replay(log.events(), program="/work/driver", cwd="/work",
+    trace = replay(log.events(), program="/tree/driver", cwd="/tree",
                    marks_fd=3)
     assert [op.offset for op in trace.ops if isinstance(op, Write)] \
         == [None, 91]
@@ -202,7 +202,7 @@ def test_resizing():
 def test_a_truncated_string_is_the_graders_fault():
     log = Log()
     log.open("log", "O_RDWR")
-    log.raw('write(4</work/log>, "ab"..., 100) = 100')
+    log.raw('write(4</tree/log>, "ab"..., 100) = 100')
     with pytest.raises(KernelModelError, match="strace -s"):
         log.trace(OLD)
 
@@ -218,7 +218,7 @@ def test_restarted_and_injected_calls_did_nothing():
 def test_a_write_that_never_returned_may_have_gone_in():
     log = Log()
     log.open("log", "O_RDWR")
-    log.raw('write(4</work/log>, "ab", 2 <unfinished ...>')
+    log.raw('write(4</tree/log>, "ab", 2 <unfinished ...>')
     log.raw("+++ killed by SIGKILL +++")
     op, = ops(log, Write)
     assert op.data == b"ab" and op.call.exited is None
@@ -230,14 +230,14 @@ def test_names_come_and_go():
     log = Log()
     log.raw('mkdir("d", 0755) = 0')
     log.open("d/a", "O_RDWR|O_CREAT|O_EXCL")
-    log.raw('linkat(AT_FDCWD</work>, "d/a", AT_FDCWD</work>, "b", 0) = 0')
-    log.raw('renameat2(AT_FDCWD</work>, "b", AT_FDCWD</work>, "log",'
+    log.raw('linkat(AT_FDCWD</tree>, "d/a", AT_FDCWD</tree>, "b", 0) = 0')
+    log.raw('renameat2(AT_FDCWD</tree>, "b", AT_FDCWD</tree>, "log",'
             ' RENAME_EXCHANGE) = 0')
-    log.raw('unlinkat(AT_FDCWD</work>, "b", 0) = 0')
+    log.raw('unlinkat(AT_FDCWD</tree>, "b", 0) = 0')
     log.raw('symlink("log", "s") = 0')
-    log.raw('openat(AT_FDCWD</work>, "s", O_RDONLY) = 9</work/log>')
+    log.raw('openat(AT_FDCWD</tree>, "s", O_RDONLY) = 9</tree/log>')
     *found, last = [op for op in ops(log) if not isinstance(op, Opened)
-                    or op.path == "/work/log"]
+                    or op.path == "/tree/log"]
     assert [type(op) for op in found] \
         == [Create, Create, Link, Rename, Unlink, Create]
     made = found[1].inode
@@ -250,21 +250,21 @@ def test_directory_descriptors_and_chdir():
     log = Log()
     log.raw('mkdir("d", 0755) = 0')
     d = log.open("d", "O_RDONLY|O_DIRECTORY")
-    log.raw(f'openat({log.fd(d)}, "a", O_RDWR|O_CREAT, 0600) = 8</work/d/a>')
+    log.raw(f'openat({log.fd(d)}, "a", O_RDWR|O_CREAT, 0600) = 8</tree/d/a>')
     log.raw(f"fchdir({log.fd(d)}) = 0")
     log.raw('rename("a", "../b") = 0')
-    log.raw('chdir("/work") = 0')
+    log.raw('chdir("/tree") = 0')
     log.raw('unlink("b") = 0')
     move, gone = ops(log, Rename, Unlink)
-    assert move.src_dir.name == "d" and move.dst_dir.name == "work"
+    assert move.src_dir.name == "d" and move.dst_dir.name == "tree"
     assert gone.inode is move.inode
 
 
 def test_openat2_and_creat():
     log = Log()
-    log.raw('openat2(AT_FDCWD</work>, "n", {flags=O_RDWR|O_CREAT, mode=0600,'
-            ' resolve=RESOLVE_BENEATH}, 24) = 8</work/n>')
-    log.raw('creat("log", 0644) = 9</work/log>')
+    log.raw('openat2(AT_FDCWD</tree>, "n", {flags=O_RDWR|O_CREAT, mode=0600,'
+            ' resolve=RESOLVE_BENEATH}, 24) = 8</tree/n>')
+    log.raw('creat("log", 0644) = 9</tree/log>')
     assert [op.name for op in ops(log, Create)] == ["n"]
     assert [op.size for op in ops(log, Resize)] == [0]
 
@@ -272,10 +272,10 @@ def test_openat2_and_creat():
 def test_a_name_outside_initial_was_there_before():
     """Unless a call has shown that it was not."""
     log = Log()
-    log.raw('openat(AT_FDCWD</work>, "/x/a", O_RDONLY) = 8</x/a>')
-    log.raw('openat(AT_FDCWD</work>, "/x/b", O_RDONLY) = -1 ENOENT (No)')
+    log.raw('openat(AT_FDCWD</tree>, "/x/a", O_RDONLY) = 8</x/a>')
+    log.raw('openat(AT_FDCWD</tree>, "/x/b", O_RDONLY) = -1 ENOENT (No)')
     for name in "ab":
-        log.raw(f'openat(AT_FDCWD</work>, "/x/{name}", O_RDWR|O_CREAT, 0600)'
+        log.raw(f'openat(AT_FDCWD</tree>, "/x/{name}", O_RDWR|O_CREAT, 0600)'
                 f' = 9</x/{name}>')
     assert [op.name for op in ops(log, Create)] == ["b"]
     assert len(ops(log, Failed)) == 1
@@ -283,16 +283,16 @@ def test_a_name_outside_initial_was_there_before():
 
 def test_unknown_symbolic_links_are_followed_by_straces_path():
     log = Log()
-    log.raw('openat(AT_FDCWD</work>, "/lib/a", O_RDONLY) = 8</usr/lib/a>')
-    log.raw('openat(AT_FDCWD</work>, "/usr/lib/a", O_RDONLY) = 9</usr/lib/a>')
+    log.raw('openat(AT_FDCWD</tree>, "/lib/a", O_RDONLY) = 8</usr/lib/a>')
+    log.raw('openat(AT_FDCWD</tree>, "/usr/lib/a", O_RDONLY) = 9</usr/lib/a>')
     first, second = ops(log, Opened)
     assert first.inode is second.inode
 
 
 @pytest.mark.parametrize("line", [
-    'openat(AT_FDCWD</work>, "log", O_RDONLY) = 8</work/elsewhere>',
-    'openat(AT_FDCWD</work>, "none", O_RDONLY) = 8</work/none>',
-    'openat(AT_FDCWD</work>, "log", O_RDWR|O_CREAT|O_EXCL, 0) = 8</work/log>',
+    'openat(AT_FDCWD</tree>, "log", O_RDONLY) = 8</tree/elsewhere>',
+    'openat(AT_FDCWD</tree>, "none", O_RDONLY) = 8</tree/none>',
+    'openat(AT_FDCWD</tree>, "log", O_RDWR|O_CREAT|O_EXCL, 0) = 8</tree/log>',
     'unlink("none") = 0'])
 def test_disagreement_is_the_graders_fault(line):
     with pytest.raises(KernelModelError, match="line 2"):
@@ -302,7 +302,7 @@ def test_disagreement_is_the_graders_fault(line):
 @pytest.mark.parametrize("line", [
     "rename(0x7f, 0x7f) = 0", "close() = 0", "write(4) = 4",
     'unlink("no/such") = 0', "fcntl(4, F_DUPFD) = 9", "mmap() = 0x7f",
-    'openat2(AT_FDCWD</work>, "log", 0x7f, 24) = 9</work/log>'])
+    'openat2(AT_FDCWD</tree>, "log", 0x7f, 24) = 9</tree/log>'])
 def test_odd_arguments_never_surprise(line):
     """At worst the grader's own error, never another exception."""
     log = Log()
@@ -343,15 +343,15 @@ def test_only_some_errors_drop_pages():
 
 
 @pytest.mark.parametrize("line, touched", [
-    ("mmap(NULL, 9, PROT_READ, MAP_SHARED, 4</work/log>, 0) = 0x7f", ()),
-    ("mmap(NULL, 9, PROT_READ|PROT_WRITE, MAP_SHARED, 4</work/log>, 0) = 0x7f",
+    ("mmap(NULL, 9, PROT_READ, MAP_SHARED, 4</tree/log>, 0) = 0x7f", ()),
+    ("mmap(NULL, 9, PROT_READ|PROT_WRITE, MAP_SHARED, 4</tree/log>, 0) = 0x7f",
      "log"),
-    ("mmap(NULL, 9, PROT_READ, MAP_PRIVATE, 4</work/log>, 0) = 0x7f", ()),
-    ("sendfile(4</work/log>, 9</etc/x>, NULL, 9) = 9", "log"),
-    ("copy_file_range(9</etc/x>, NULL, 4</work/log>, NULL, 9, 0) = 9", "log"),
-    ("splice(9<pipe:[1]>, NULL, 4</work/log>, NULL, 9, 0) = 9", "log"),
-    ("ioctl(4</work/log>, BTRFS_IOC_CLONE or FICLONE, 9) = 0", "log"),
-    ("fallocate(4</work/log>, FALLOC_FL_ZERO_RANGE, 0, 9) = 0", "log"),
+    ("mmap(NULL, 9, PROT_READ, MAP_PRIVATE, 4</tree/log>, 0) = 0x7f", ()),
+    ("sendfile(4</tree/log>, 9</etc/x>, NULL, 9) = 9", "log"),
+    ("copy_file_range(9</etc/x>, NULL, 4</tree/log>, NULL, 9, 0) = 9", "log"),
+    ("splice(9<pipe:[1]>, NULL, 4</tree/log>, NULL, 9, 0) = 9", "log"),
+    ("ioctl(4</tree/log>, BTRFS_IOC_CLONE or FICLONE, 9) = 0", "log"),
+    ("fallocate(4</tree/log>, FALLOC_FL_ZERO_RANGE, 0, 9) = 0", "log"),
     ("io_uring_setup(1, {flags=0}) = 9", None),
     ("io_uring_setup(1, NULL) = -1 ENOSYS (x)", ()),
     ('chroot("/x") = 0', None), ("unshare(CLONE_NEWNS) = 0", None)])
@@ -371,7 +371,7 @@ def test_hidden_changes(line, touched):
 def test_a_mapping_for_reading_becomes_writable(line, hides):
     log = Log()
     log.open("log", "O_RDWR")
-    log.raw("mmap(NULL, 4096, PROT_READ, MAP_SHARED, 4</work/log>, 0) = 0x7f1000")
+    log.raw("mmap(NULL, 4096, PROT_READ, MAP_SHARED, 4</tree/log>, 0) = 0x7f1000")
     log.raw(line)
     assert len(ops(log, Unseen)) == hides
 
@@ -384,7 +384,7 @@ def test_a_mapping_for_reading_becomes_writable(line, hides):
 def test_a_mapping_ends_where_another_stands(lines, hides):
     log = Log()
     log.open("log", "O_RDWR")
-    log.raw("mmap(NULL, 8192, PROT_READ, MAP_SHARED, 4</work/log>, 0) = 0x7f1000")
+    log.raw("mmap(NULL, 8192, PROT_READ, MAP_SHARED, 4</tree/log>, 0) = 0x7f1000")
     for line in lines:
         log.raw(line)
     log.raw("mprotect(0x7f1000, 8192, PROT_READ|PROT_WRITE) = 0")
@@ -396,8 +396,8 @@ def test_recorded_logs(name):
     """A real run under bwrap: threads, fork, O_TMPFILE, odd names."""
     with (LOGS / f"{name}.log").open() as lines:
         events = parse(lines)
-    trace = replay(events, program="/work/driver", cwd="/work",
-                   initial={"/work": None, "/work/driver": 1})
+    trace = replay(events, program="/tree/driver", cwd="/tree",
+                   initial={"/tree": None, "/tree/driver": 1})
     kinds = [type(op) for op in trace.ops]
     assert kinds.count(Sync) == 32 and kinds.count(Rename) == 2
     data = [op for op in trace.ops
@@ -409,20 +409,20 @@ def test_recorded_logs(name):
 def test_the_children_of_a_server_are_replayed_one_by_one():
     """What the server does itself is none of theirs, and a pid may come again."""
     log = Log()
-    log.raw('openat(AT_FDCWD</work>, "disk", O_RDONLY|O_DIRECTORY) = 4</work/disk>')
+    log.raw('openat(AT_FDCWD</tree>, "disk", O_RDONLY|O_DIRECTORY) = 4</tree/disk>')
     for child in (8, 9, 8):
-        log.raw('mkdirat(4</work/disk>, "made", 0755) = 0')
+        log.raw('mkdirat(4</tree/disk>, "made", 0755) = 0')
         log.raw(f"clone(child_stack=NULL, flags=CLONE_CHILD_SETTID|SIGCHLD) = {child}")
         log.pid = child
-        log.raw("fchdir(4</work/disk>) = 0")
+        log.raw("fchdir(4</tree/disk>) = 0")
         log.raw('write(200<pipe:[1]>, "> 1 x\\n", 6) = 6')
-        log.raw(f'openat(AT_FDCWD</work/disk>, "log", O_WRONLY) = 5</work/disk/log>')
-        log.raw(f'write(5</work/disk/log>, "{child}", 1) = 1')
+        log.raw(f'openat(AT_FDCWD</tree/disk>, "log", O_WRONLY) = 5</tree/disk/log>')
+        log.raw(f'write(5</tree/disk/log>, "{child}", 1) = 1')
         log.raw("+++ exited with 0 +++")
         log.pid = 7
-    initials = [{"/work/disk": None, "/work/disk/log": size} for size in (0, 1, 2)]
+    initials = [{"/tree/disk": None, "/tree/disk/log": size} for size in (0, 1, 2)]
     traces = replay_children(
-        log.events(), program="/work/driver", cwd="/work/disk", initials=initials, marks_fd=200
+        log.events(), program="/tree/driver", cwd="/tree/disk", initials=initials, marks_fd=200
     )
     writes = [[op for op in trace.ops if isinstance(op, Write)] for trace in traces]
     assert [[(w.data, w.inode.initial_size) for w in found] for found in writes] == [
@@ -431,7 +431,7 @@ def test_the_children_of_a_server_are_replayed_one_by_one():
     assert all(any(isinstance(op, Mark) for op in trace.ops) for trace in traces)
     assert not any(isinstance(op, Create) for trace in traces for op in trace.ops)
     with pytest.raises(KernelModelError, match="3 children and not 2"):
-        replay_children(log.events(), program="/work/driver", cwd="/work/disk",
+        replay_children(log.events(), program="/tree/driver", cwd="/tree/disk",
                         initials=initials[:2], marks_fd=200)
 
 

@@ -9,7 +9,7 @@ from grader.trace.ops import Resize, Sync, Write
 from grader.trace.ordering import CannotJudge
 
 BOTH = {"1": [Promise("log")], "2": [Promise("log")], "3": [Promise("log")]}
-OLD = {"/work/log": 100, "/work/other": 10}
+OLD = {"/tree/log": 100, "/tree/other": 10}
 EIO = "-1 EIO (Input/output error)"
 
 
@@ -118,11 +118,11 @@ def test_a_sync_that_overlaps_the_write_does_not_count():
     log = Log()
     log.f = log.open("log")
     log.begin("1", "wal_append")
-    log.raw('write(4</work/log>, "ab", 2 <unfinished ...>')
+    log.raw('write(4</tree/log>, "ab", 2 <unfinished ...>')
     log.pid = 8
     log.lines.insert(-1, "7  clone(child_stack=NULL, flags=CLONE_VM|CLONE_FS"
                          "|CLONE_FILES|CLONE_THREAD) = 8\n")
-    log.raw("fsync(4</work/log>) = 0")
+    log.raw("fsync(4</tree/log>) = 0")
     log.pid = 7
     log.raw("<... write resumed>) = 2")
     log.end("1", "wal_append")
@@ -138,7 +138,7 @@ def test_a_sync_still_under_way_at_the_answer():
     log.begin("1", "wal_append")
     log.write(log.f)
     log.pid = 8
-    log.raw("fsync(4</work/log> <unfinished ...>")
+    log.raw("fsync(4</tree/log> <unfinished ...>")
     log.pid = 7
     log.end("1", "wal_append")
     log.pid = 8
@@ -270,7 +270,7 @@ def test_a_thread_that_syncs_the_directory_too_late():
     log.sync_dir()
     log.pid = 7
     log.end("2", "wal_append")
-    assert codes(log, initial={"/work/sub": None}) == ["D205"]
+    assert codes(log, initial={"/tree/sub": None}) == ["D205"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -278,7 +278,7 @@ def test_names_at_a_promise(name):
     """A file's name is durable when the call that promises it returns."""
     steps, before, after, expected = NAMES[name]
     log = opened(*steps, before=before, after=after)
-    assert codes(log, initial={"/work/sub": None}) == expected
+    assert codes(log, initial={"/tree/sub": None}) == expected
 
 
 def test_a_new_directory_needs_its_own_parent():
@@ -301,7 +301,7 @@ def test_a_rename_across_directories_needs_both():
             log.sync(log.open(name, "O_RDONLY|O_DIRECTORY"))
         log.end("1", "store")
         return codes(log, {"1": [Promise("sub/log")]},
-                     initial=OLD | {"/work/sub": None})
+                     initial=OLD | {"/tree/sub": None})
     assert moved("sub") == ["D201"]
     assert moved(".", "sub") == []
 
@@ -352,12 +352,12 @@ def eintr(log): log.sync(log.f, "-1 EINTR (Interrupted system call)")
 
 
 def pwrite(log):
-    log.raw('pwritev(4</work/log>, [{iov_base="ab", iov_len=2}, '
+    log.raw('pwritev(4</tree/log>, [{iov_base="ab", iov_len=2}, '
             '{iov_base="c", iov_len=1}], 2, 100) = 3')
 
 
 def rwf(log):
-    log.raw('pwritev2(4</work/log>, [{iov_base="ab", iov_len=2}], 1, -1, '
+    log.raw('pwritev2(4</tree/log>, [{iov_base="ab", iov_len=2}], 1, -1, '
             'RWF_DSYNC|RWF_APPEND) = 2')
 
 
@@ -365,8 +365,8 @@ def second(log): log.sync(log.open("log", "O_RDONLY"))
 
 
 def dup(log):
-    log.raw("dup(4</work/log>) = 30</work/log>")
-    log.raw("fsync(30</work/log>) = 0")
+    log.raw("dup(4</tree/log>) = 30</tree/log>")
+    log.raw("fsync(30</tree/log>) = 0")
 
 
 def other_thread(log):
@@ -378,7 +378,7 @@ def other_thread(log):
 
 
 def rewrite(log):
-    log.raw('pwrite64(5</work/log>, "abcd", 4, 0) = 4')
+    log.raw('pwrite64(5</tree/log>, "abcd", 4, 0) = 4')
     log.sync(5)
 
 
@@ -415,11 +415,11 @@ def test_rewriting_what_a_failed_sync_dropped():
 def test_tmpfile_and_linkat():
     log = Log()
     log.begin("1", "store")
-    log.raw('openat(AT_FDCWD</work>, ".", O_WRONLY|O_TMPFILE, 0600)'
-            ' = 9</work/#5>(deleted)')
-    log.raw('write(9</work/#5>(deleted), "ab", 2) = 2')
-    log.raw("fsync(9</work/#5>(deleted)) = 0")
-    log.raw('linkat(AT_FDCWD</work>, "/proc/self/fd/9", AT_FDCWD</work>, '
+    log.raw('openat(AT_FDCWD</tree>, ".", O_WRONLY|O_TMPFILE, 0600)'
+            ' = 9</tree/#5>(deleted)')
+    log.raw('write(9</tree/#5>(deleted), "ab", 2) = 2')
+    log.raw("fsync(9</tree/#5>(deleted)) = 0")
+    log.raw('linkat(AT_FDCWD</tree>, "/proc/self/fd/9", AT_FDCWD</tree>, '
             '"log", AT_SYMLINK_FOLLOW) = 0')
     log.sync_dir()
     log.end("1", "store")
@@ -428,7 +428,7 @@ def test_tmpfile_and_linkat():
 
 @pytest.mark.parametrize("publish", [
     ['link("tmp", "log") = 0', 'unlink("tmp") = 0'],
-    ['renameat2(AT_FDCWD</work>, "tmp", AT_FDCWD</work>, "log",'
+    ['renameat2(AT_FDCWD</tree>, "tmp", AT_FDCWD</tree>, "log",'
      ' RENAME_NOREPLACE) = 0']], ids=["link+unlink", "renameat2"])
 def test_other_ways_to_publish(publish):
     log = Log()
@@ -505,14 +505,14 @@ def test_a_name_that_is_gone(synced, found):
     if synced:
         log.sync_dir()
     log.end("1", "recover")
-    assert codes(log, {"1": [Promise("head", "gone")]}, {"/work/head": 2}) == found
+    assert codes(log, {"1": [Promise("head", "gone")]}, {"/tree/head": 2}) == found
 
 
 @pytest.mark.parametrize("flags", ["O_WRONLY|O_CREAT", "O_WRONLY|O_TRUNC"])
 def test_a_file_changed_where_it_stands(flags):
     log = Log()
     log.write(log.open("head", flags))
-    initial = {"/work/head": 4} if "TRUNC" in flags else {}
+    initial = {"/tree/head": 4} if "TRUNC" in flags else {}
     assert codes(log, {}, initial, in_one_step=["head"]) == ["A104"]
 
 
@@ -525,7 +525,7 @@ def test_a_name_taken_away_before_it_is_given_again(away, found):
     if away:
         log.raw('unlink("head") = 0')
     log.rename("tmp", "head")
-    assert codes(log, {}, {"/work/head": 2}, always_there=["head"]) == found
+    assert codes(log, {}, {"/tree/head": 2}, always_there=["head"]) == found
 
 
 def published(*missing):

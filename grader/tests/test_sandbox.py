@@ -114,7 +114,7 @@ def test_usr_cannot_be_remounted(box):
 @needs_namespaces
 def test_the_machine_is_out_of_sight(box):
     assert sh(box, "ls /").stdout.decode().split() == sorted(
-        {"bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "tmp", "usr", "work"}
+        {"bin", "dev", "etc", "lib", "lib64", "proc", "sbin", "tmp", "tree", "usr"}
         | set(sh(box, "ls -d /lib32 /libx32 2>/dev/null | tr -d /").stdout.decode().split())
     )
     assert sh(box, "cat /proc/1/cmdline | tr '\\0' ' '").stdout.startswith(b"bwrap")

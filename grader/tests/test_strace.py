@@ -21,9 +21,9 @@ def one(line):
 
 # Each line is one that strace 6.1 wrote, but for the shortened addresses.
 VALUES = {
-    'close(3</work/log>) = 0': (Fd(3, "/work/log"),),
+    'close(3</tree/log>) = 0': (Fd(3, "/tree/log"),),
     r'close(3<\x2f\x77>(deleted)) = 0': (Fd(3, "/w", True),),
-    r'close(3</work/a\74b>) = 0': (Fd(3, "/work/a<b"),),
+    r'close(3</tree/a\74b>) = 0': (Fd(3, "/tree/a<b"),),
     'chdir("/tmp") = 0': (Data(b"/tmp"),),
     r'chdir("\x2f\x74") = 0': (Data(b"/t"),),
     r'write(1, "\1\2a\"\\\n\377"..., 7) = 7':
@@ -154,12 +154,12 @@ def test_stacks():
     """-k: return addresses behind the event that they belong to."""
     call, = parse(["1 fsync(3) = 0",
                    " > /lib/libc.so.6(fsync+0x10) [0xf8350]",
-                   " > /work/driver(main+0x287) [0x1591]",
+                   " > /tree/driver(main+0x287) [0x1591]",
                    " > /usr/bin/bwrap() [0x4f73]",
                    " > /usr/bin/bwrap(+0x0) [0x5481]",
                    " > unexpected_backtracing_error [0x7ffd]"])
     assert call.stack[1:] == (
-        Frame("/work/driver", "main", 0x287, 0x1591),
+        Frame("/tree/driver", "main", 0x287, 0x1591),
         Frame("/usr/bin/bwrap", None, None, 0x4f73),
         Frame("/usr/bin/bwrap", None, 0, 0x5481),
         Frame("unexpected_backtracing_error", None, None, 0x7ffd))

@@ -68,9 +68,9 @@ MISTAKES = {"": [], "NO_SYNC": ["A103", "D101"], "WRONG_FD": ["A103", "D103"],
 
 def sandbox(work):
     return ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--tmpfs",
-            "/tmp", "--bind", str(work), "/tmp/work", "--proc", "/proc",
-            "--dev", "/dev", "--chdir", "/tmp/work", "--",
-            "/tmp/work/driver"]
+            "/tmp", "--bind", str(work), "/tmp/tree", "--proc", "/proc",
+            "--dev", "/dev", "--chdir", "/tmp/tree", "--",
+            "/tmp/tree/driver"]
 
 
 def record(work, define, marks, *options):
@@ -105,8 +105,8 @@ def work(tmp_path):
 
 
 def judged(events, marks):
-    trace = replay(events, program="/tmp/work/driver", cwd="/tmp/work",
-                   initial={"/tmp/work": None, "/tmp/work/driver": 1},
+    trace = replay(events, program="/tmp/tree/driver", cwd="/tmp/tree",
+                   initial={"/tmp/tree": None, "/tmp/tree/driver": 1},
                    marks_fd=marks)
     return check(trace, {"1": [Promise(OBJECT)]})
 

@@ -2,7 +2,7 @@
 
 from grader.trace import parse, replay
 
-DIR = "/work"
+DIR = "/tree"
 
 
 class Log:
@@ -13,7 +13,7 @@ class Log:
         self.lines: list[str] = []
         self.paths: dict[int, str] = {}
         self.next = 4
-        self.raw('execve("/work/driver", ["driver"], 0x7f /* 9 vars */) = 0')
+        self.raw('execve("/tree/driver", ["driver"], 0x7f /* 9 vars */) = 0')
 
     def raw(self, text: str) -> "Log":
         self.lines.append(f"{self.pid}  {text}\n")
@@ -65,5 +65,5 @@ class Log:
 
     def trace(self, initial=None):
         start = {DIR: None, f"{DIR}/driver": 9000}
-        return replay(self.events(), program="/work/driver", cwd=DIR,
+        return replay(self.events(), program="/tree/driver", cwd=DIR,
                       initial=start | (initial or {}), marks_fd=3)
