@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from . import stage
 from .mutants import grade_staged, mutants, stage_mutant
+from .result import CheckResult
 
 AT_ONCE = 4
 _NUMBER = re.compile(r"\d+")
@@ -35,19 +36,21 @@ def submissions(lesson_ids) -> list[str]:
     return [name for lesson in lesson_ids for name in (lesson, bad.get(lesson)) if name]
 
 
+def said(check: CheckResult) -> tuple:
+    """What is said of a check, but the seconds, and but the numbers: threads take another
+    course each time, and leave other numbers of disks and bytes to be counted."""
+    findings = (
+        (found.code, found.file, found.line, _NUMBER.sub("#", found.message)) for found in check.findings
+    )
+    return check.id, check.status, _NUMBER.sub("#", check.detail), tuple(findings)
+
+
 def verdict(name: str) -> tuple:
-    """All that is said of a submission, but the seconds, and but the numbers: threads take
-    another course each time, and leave other numbers of disks and bytes to be counted."""
+    """All that is said of a submission."""
     mutant = next((m for m in mutants() if m.name == name), None)
     lesson = mutant.lesson if mutant else name
     into = (lambda dest: stage_mutant(mutant, dest)) if mutant else stage.stage_reference
-    return tuple(
-        (check.id, check.status, _NUMBER.sub("#", check.detail), tuple(
-            (found.code, found.file, found.line, _NUMBER.sub("#", found.message))
-            for found in check.findings
-        ))
-        for check in grade_staged(lesson, into).checks
-    )
+    return tuple(map(said, grade_staged(lesson, into).checks))
 
 
 def steady(names: list[str], times: int) -> list[Outcome]:

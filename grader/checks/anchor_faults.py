@@ -9,7 +9,8 @@ from ..tracing import Promise, trace
 from . import check
 from .anchor_storage import HASHES_MOST, World, each_call, files_differ, inside, standing, world
 from .returns import (
-    errno_name, if_it_never_returns, interrupted_syncs, leaks, still_open, wrong_return,
+    errno_name, if_it_never_returns, interrupted_syncs, leaks, still_open, without_libcrypto,
+    wrong_return,
 )
 
 EIO, ENOSPC = errno.EIO, errno.ENOSPC
@@ -71,7 +72,7 @@ def takes_back_what_failed(run: Run):
         when = f"though {met.call}() failed ({errno.errorcode[met.value]})"
         bad = list(wrong_return(run, reply, -fault[3], code, when))
         may_do_without = fault[0] in ("open", "read") and reply["ret"] == 0
-        if may_do_without and _did_without(run, fault, reply.call, args, before, name):
+        if may_do_without and _did_without(run, ("fault", *fault), reply.call, args, before, name):
             continue
         there = standing(session, folder)
         left = still_open(run, session, session[open_before], session[open_after])
@@ -113,15 +114,13 @@ def _without_libcrypto(run: Run):
         for number in range(1, HASHES_MOST + 1) if name else ():
             folder = f"h{len(cases)}"
             files |= inside(folder, before)
-            script.call("libcrypto_fails", number)
-            failing = script.call(call, folder, *args)
-            script.call("libcrypto_fails", 0)
-            cases.append((failing, script.call(call, folder, *args), f"{folder}/{name}"))
+            made = without_libcrypto(script, number, call, folder, *args)
+            cases.append((*made, ("libcrypto_fails", number), (call, args, before, name)))
     session = run.drive(script, files=files)
-    for failing, again, name in cases:
+    for failing, again, failure, of in cases:
         reply = session[failing]
-        if not reply.faults or reply["ret"] == 0:
-            continue  # it found another way
+        if not reply.faults or reply["ret"] == 0 and _did_without(run, failure, *of):
+            continue
         failed = replace(reply, faults=())  # what called libcrypto is not what made this of it
         when = f"though {reply.faults[0].call}() failed"
         bad = list(wrong_return(run, failed, -errno.ENOMEM, "F108", when))
@@ -131,13 +130,13 @@ def _without_libcrypto(run: Run):
             return
 
 
-def _did_without(run: Run, fault, call: str, args, before, name: str | None) -> bool:
-    """What could not be opened or read may only have been looked at: is what the call
-    promises durable all the same?"""
+def _did_without(run: Run, failure, call: str, args, before, name: str | None) -> bool:
+    """What could not be opened, read or verified may only have been looked at: is what the
+    call promises durable all the same? `failure` are the words that bring it about."""
     made, script = name or "head", Script()
     if made in before and name:
         script.call("put", f"log/{made}", before[made])
-    script.call("fault", *fault)
+    script.call(*failure)
     number = script.call(call, "log", *args)
     files = inside("log", {there: data for there, data in before.items() if there != name})
     _, found = trace(run, script, files=files, promises={number: [Promise(f"log/{made}", "both")]})

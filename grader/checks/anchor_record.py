@@ -11,7 +11,7 @@ from .anchor_format import (
     BROKEN_CHAIN, FULL, GAP, LAST_ID, MALFORMED, NO_DIGEST, OK, REPEAT, TORN, UNJUDGED, VERDICTS,
     Record, chain, seal, verdict,
 )
-from .returns import errno_name, leaks
+from .returns import errno_name, leaks, without_libcrypto
 
 EINVAL, ENOMEM, EOVERFLOW = -errno.EINVAL, -errno.ENOMEM, -errno.EOVERFLOW
 CALLS_MOST = 5  # of libcrypto, in one call of the student's
@@ -67,11 +67,9 @@ def _without_libcrypto(run: Run, cases):
     script, made = Script(), {}
     for words, output, done in cases:
         for number in range(1, CALLS_MOST + 1):
-            script.call("libcrypto_fails", number)
             told = f"a libcrypto whose call {number} fails"
-            failing = script.call(*words, told=told)
-            script.call("libcrypto_fails", 0)
-            made[failing] = script.call(*words), words, output, done
+            failing, again = without_libcrypto(script, number, *words, told=told)
+            made[failing] = again, words, output, done
     session = run.drive(script)
     for number, (again, words, output, done) in made.items():
         reply = session[number]

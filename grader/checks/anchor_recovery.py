@@ -11,7 +11,7 @@ from .anchor_format import (
     HEAD_VALID, LAST_ID, PENDING, Cosignature, Record, chain, cosign, recover, seal,
 )
 from .anchor_storage import files_differ, inside, standing, under_long_paths, world
-from .returns import errno_name, leaks, still_open, wrong_return
+from .returns import errno_name, leaks, still_open, without_libcrypto, wrong_return
 
 NEXT = ("ANCHOR_NEXT_FREE", "ANCHOR_NEXT_PENDING", "ANCHOR_NEXT_BLOCKED")
 LONG = 1030  # anchors
@@ -360,10 +360,7 @@ def _without_libcrypto(run: Run):
     base = {**w.files(1, 0), "anchor_1.rec": w.records[1].bytes}
     files = {name: data for n in range(1, HASHES_MOST + 1) for name, data in inside(f"h{n}", base).items()}
     for number in range(1, HASHES_MOST + 1):
-        script.call("libcrypto_fails", number)
-        failing = script.call("anchor_recover", f"h{number}", w.key)
-        script.call("libcrypto_fails", 0)
-        cases.append((failing, script.call("anchor_recover", f"h{number}", w.key)))
+        cases.append(without_libcrypto(script, number, "anchor_recover", f"h{number}", w.key))
     session = run.drive(script, files=files)
     for number, (failing, again) in enumerate(cases, 1):
         reply, want = session[failing], recover(base, w.seed)

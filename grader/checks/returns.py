@@ -69,6 +69,15 @@ def still_open(run: Run, session: Session, before: Reply, after: Reply) -> list[
     return found
 
 
+def without_libcrypto(script: Script, number: int, *words, told: str = "") -> tuple[int, int]:
+    """A call that is made twice: its numbers, where call `number` that it makes of
+    libcrypto fails, and where none does."""
+    script.call("libcrypto_fails", number)
+    failing = script.call(*words, told=told)
+    script.call("libcrypto_fails", 0)
+    return failing, script.call(*words)
+
+
 def sync_tried_again(run: Run, before, call, code: str, number: int = 1, files=None):
     """Fails (EIO) one sync of a call. `code` where the call syncs the same descriptor
     again, and then returns 0: the second sync has nothing to do, and proves nothing.
