@@ -60,8 +60,8 @@ def _plain_trace(run: Run) -> bool:
 
 
 @contextmanager
-def _graph(lesson_id: str, stage_into, builds=()) -> Iterator[LessonGraph]:
-    graph = LessonGraph(course.find(lesson_id), stage_into, builds=builds)
+def _graph(lesson_id: str, stage_into, **options) -> Iterator[LessonGraph]:
+    graph = LessonGraph(course.find(lesson_id), stage_into, **options)
     try:
         yield graph
     finally:
@@ -88,18 +88,21 @@ def _errors(checks: Iterable[CheckResult]) -> list[str]:
 def audit_mutant(mutant: Mutant) -> Outcome:
     """Caught is caught by its check with its finding, and in its line where the mutant
     names one. Where that fails, every check says what it found instead."""
+    def is_right(found: Finding) -> bool:
+        in_line = not mutant.line or mutant.line in _source_line(graph.run, found)
+        return found.code == mutant.finding and in_line
+
     # One check does not need all that is built for all of them.
-    with _graph(mutant.lesson, lambda dest: stage_mutant(mutant, dest), ("lesson",)) as graph:
+    with _graph(
+        mutant.lesson, lambda dest: stage_mutant(mutant, dest), builds=("lesson",), enough=is_right
+    ) as graph:
         if mutant.check not in graph.lesson.checks:
             raise GraderError(f"{mutant.path}: {mutant.lesson} has no check {mutant.check}")
         checks = (graph.result(mutant.check),)
-        lines = [(f.code, _source_line(graph.run, f)) for f in checks[0].findings]
-        right = any(
-            code == mutant.finding and (not mutant.line or mutant.line in line) for code, line in lines
-        )
+        right = any(map(is_right, checks[0].findings))
         if not right:
             checks = graph.all().checks
-            lines = [(f"{c.id}: {f.code}", _source_line(graph.run, f)) for c in checks for f in c.findings]
+        lines = [(f"{c.id}: {f.code}", _source_line(graph.run, f)) for c in checks for f in c.findings]
         errors = _errors(checks)
         caught = "error" if errors else "right" if right else "other" if lines else "missed"
         detail = "; ".join(errors or [f"{code} in: {line.strip()}" for code, line in lines])

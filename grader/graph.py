@@ -18,10 +18,14 @@ from .run import Failed, Run
 
 
 class LessonGraph:
-    """The checks of a lesson on one tree. `run` is made by the first that needs it."""
+    """The checks of a lesson on one tree. `run` is made by the first that needs it.
+    A check goes on behind a finding, unless that is `enough`."""
 
-    def __init__(self, lesson: Lesson, stage_into: Callable[[Path], None], seed=None, builds=()):
-        self.lesson = lesson
+    def __init__(
+        self, lesson: Lesson, stage_into: Callable[[Path], None], seed=None, builds=(),
+        enough: Callable[[Finding], bool] = lambda finding: False,
+    ):
+        self.lesson, self._enough = lesson, enough
         self._stage_into, self._seed, self._builds = stage_into, seed, builds
         self._results: dict[str, CheckResult] = {}
         unknown = [name for name in lesson.checks if name not in REGISTRY]
@@ -65,6 +69,8 @@ class LessonGraph:
             run.tried, run.note = [], ""
             for found in check.run(run):
                 findings.append(found)
+                if self._enough(found):
+                    break
         except Failed as failed:
             findings.extend(failed.findings)
         except CannotJudge as reason:

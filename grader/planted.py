@@ -1,9 +1,10 @@
 """Tries a test that a student wrote on right and on wrong solutions of an earlier lesson.
 
-The solutions, listed in planted.yaml, are compiled to object files once and kept in
+The solutions, listed in planted.yaml, are made shared libraries once and kept in
 build/planted/. The student's test is compiled alone, before any of them is in sight, and
-linked with each in turn. Every trial has a sandbox of its own: no file of an earlier
-trial, and nothing of another solution, is there to be looked at.
+linked with the reference's; each trial puts another in its place. Every trial has a
+sandbox of its own: no file of an earlier trial, and nothing of another solution, is there
+to be looked at.
 """
 
 import hashlib
@@ -30,6 +31,9 @@ from .sandbox import Completed, Sandbox
 KEPT = ROOT / "build" / "planted"
 GIVEN = "ten"  # the seconds of the contract
 SECONDS = 20  # more than those: a busy machine is not the student's fault
+LIBRARY = "solution.so"  # what the test is linked with
+# Stripped, so that no name in it tells one solution from another.
+SHARED = ["-shared", "-s", "-Wl,-Bsymbolic", f"-Wl,-soname,{LIBRARY}"]
 CHECKED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
 
 
@@ -96,7 +100,7 @@ def solutions(lesson: str, kind: str) -> list[Solution]:
     return [Solution(n, kind, does) for n, does in plan(lesson)["planted"][kind].items()]
 
 
-# Object files, made once.
+# Libraries, made once.
 
 
 def _stage(lesson: str, solution: Solution, tree: Path) -> None:
@@ -115,7 +119,7 @@ def _stage(lesson: str, solution: Solution, tree: Path) -> None:
 
 
 def _digest(lesson: str) -> str:
-    """Changes with anything that the objects are made of."""
+    """Changes with anything that the libraries are made of."""
     of, file = plan(lesson)["of"], Path(plan(lesson)["file"])
     program = Path(plan(lesson)["program"])
     sources = set((ROOT / file.parent / "solution").glob("*.c"))
@@ -130,10 +134,9 @@ def _digest(lesson: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _compile(tree: Path, sources: list[str], dest: Path) -> None:
-    """Compiles `sources` of a tree to one relocatable object."""
+def _compile(tree: Path, words: list, dest: Path) -> None:
     done = subprocess.run(
-        ["gcc", "-O2", "-DNO_SELF_TEST", "-r", "-nostdlib", *sources, "-o", dest],
+        ["gcc", "-O2", "-fPIC", "-DNO_SELF_TEST", *words, "-o", dest],
         cwd=tree, capture_output=True, text=True, check=False,
     )
     if done.returncode:
@@ -148,8 +151,8 @@ def _others(lesson: str) -> list[str]:
     return sorted(sources - {file, program})
 
 
-def objects(lesson: str) -> Path:
-    """The directory with an object for each solution, and course.o for the rest."""
+def libraries(lesson: str) -> Path:
+    """The directory with a library for each solution, the rest of the course in it."""
     kept = KEPT / f"{lesson}-{_digest(lesson)}"
     if kept.is_dir():
         return kept
@@ -157,17 +160,19 @@ def objects(lesson: str) -> Path:
     kinds = ["right", "unwritten", *plan(lesson)["planted"]]
     everything = [solution for kind in kinds for solution in solutions(lesson, kind)]
     with tempfile.TemporaryDirectory(dir=KEPT) as folder:
-        made = Path(folder, "objects")
+        made = Path(folder, "libraries")
         made.mkdir()
+        course = Path(folder, "course.o")
+        _stage(lesson, everything[0], Path(folder, "rest"))
+        _compile(Path(folder, "rest"), ["-r", "-nostdlib", *_others(lesson)], course)
 
         def make(solution: Solution) -> None:
             tree = Path(folder, solution.name)
             _stage(lesson, solution, tree)
-            _compile(tree, [plan(lesson)["file"]], made / f"{solution.name}.o")
+            _compile(tree, [*SHARED, plan(lesson)["file"], course], made / f"{solution.name}.so")
 
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(make, everything))
-        _compile(Path(folder, "reference"), _others(lesson), made / "course.o")
         try:
             os.rename(made, kept)
         except OSError:  # somebody else was faster
@@ -188,9 +193,11 @@ class Trials:
         self.bench = Sandbox(_folder(run.home / "bench"))
         self._stuck = False
         self._compile_test()
-        kept = objects(self.lesson)  # in sight only now: the compiler is done
-        shutil.copytree(kept, self.bench.tree / "objects")
+        self.libraries = libraries(self.lesson)
+        # In sight only now: the compiler is done.
+        shutil.copyfile(self.libraries / "reference.so", self.bench.tree / LIBRARY)
         self.bench.hand_over()
+        self.tests = {False: self._link("test.o", []), True: self._link("checked.o", CHECKED)}
 
     def _compile_test(self) -> None:
         tree = self.bench.tree
@@ -211,22 +218,19 @@ class Trials:
         if not done.ok:
             raise Failed(*build.why_not(done, " ".join(words)))
 
-    def _link(self, solution: Solution, checked: bool) -> Path:
-        name = f"{solution.name}{'-checked' * checked}"
-        # Stripped, so that no name in it tells one solution from another.
-        test, flags = ("checked.o", CHECKED) if checked else ("test.o", ["-s"])
-        parts = [test, f"objects/{solution.name}.o", "objects/course.o"]
-        self._build(["gcc", *flags, *parts, "-pthread", "-o", name])
+    def _link(self, test: str, flags: list[str]) -> Path:
+        name = Path(test).stem
+        self._build(["gcc", *flags, test, LIBRARY, "-Wl,-rpath,$ORIGIN", "-pthread", "-o", name])
         return self.bench.tree / name
 
     def _try(self, solution: Solution, checked=False) -> Trial | None:
-        """Links and runs; None once a trial was stopped by the clock: one is enough."""
+        """None once a trial was stopped by the clock: one is enough."""
         if self._stuck:
             return None
-        program = self._link(solution, checked)
-        home = _folder(self.run.home / f"trial-{program.name}")
+        home = _folder(self.run.home / f"trial-{solution.name}")
         sandbox = Sandbox(home)
-        shutil.copy(program, sandbox.tree / self.program.stem)
+        shutil.copy(self.tests[checked], sandbox.tree / self.program.stem)
+        shutil.copy(self.libraries / f"{solution.name}.so", sandbox.tree / LIBRARY)
         (sandbox.tree / "empty").mkdir()
         sandbox.hand_over()
         done = sandbox.run(

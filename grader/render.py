@@ -13,6 +13,7 @@ and a skeleton region holds no comment of its own. Anything else is an error.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .errors import UsageError
@@ -68,6 +69,7 @@ def _regions(source: str, name: str):
         fail(f"region {open_name} is not closed")
 
 
+@cache  # every tree that is staged has every solution in it
 def render(source: str, role: str, name: str = "source") -> str:
     """The text for `role`, "skeleton" or "reference". UsageError names file and line."""
     return "".join(

@@ -169,7 +169,7 @@ class Run:
         self.seed = self.seed or self._digest(lesson)
         for variant in build.EXTRA.keys() & set(build.variants(self.lesson)):
             shutil.copytree(lesson, self.sandbox.tree / variant, symlinks=True)
-            build.stage_driver(self.lesson, self.sandbox.tree / variant)
+            build.stage_driver(self.lesson, self.sandbox.tree / variant, variant)
         self.sandbox.hand_over()
 
     def _digest(self, tree: Path) -> str:
@@ -310,20 +310,22 @@ class Run:
 
     @cached_property
     def _definitions(self) -> dict[str, tuple[str, int]]:
-        if self.build("plain").findings:
+        # Any build names them. One that is there already costs nothing.
+        variant = next((v for v in build.EXTRA if v in self._builds), "plain")
+        if self.build(variant).findings:
             return {}
-        symbols = self.sandbox.run(["nm", "-P", "driver"], cwd="plain")
+        symbols = self.sandbox.run(["nm", "-P", "driver"], cwd=variant)
         rows = [line.split() for line in symbols.stdout.decode(errors="replace").splitlines()]
         names = {row[0]: int(row[2], 16) for row in rows if len(row) >= 3 and row[1] in "Tt"}
-        places = self.lines_of(list(names.values()), "plain")
+        places = self.lines_of(list(names.values()), variant)
         return {
-            name: (places[at][0], self._signature(name, *places[at]))
+            name: (places[at][0], self._signature(variant, name, *places[at]))
             for name, at in names.items() if at in places
         }
 
-    def _signature(self, name: str, file: str, line: int) -> int:
+    def _signature(self, variant: str, name: str, file: str, line: int) -> int:
         """The line that names the function: its code begins at the brace below."""
-        lines = (read_regular(self.sandbox.tree / "plain" / file) or b"").splitlines()
+        lines = (read_regular(self.sandbox.tree / variant / file) or b"").splitlines()
         for above in range(line, max(0, line - 10), -1):
             if above <= len(lines) and f"{name}(".encode() in lines[above - 1]:
                 return above

@@ -113,7 +113,7 @@ class Server:
         tree = sandbox.tree / build.CRASH
         tree.mkdir()
         stage_into(tree)
-        build.stage_crash_driver(lesson, tree)
+        build.stage_driver(lesson, tree, build.CRASH)
         sandbox.hand_over_folder(tree)
         self.built = build.build_driver(lesson, sandbox, build.CRASH)
 

@@ -12,7 +12,6 @@ from ..errors import GraderError
 SOURCES = HERE / "crashlab"
 LIBRARY = ("ops.c", "index.c", "own.c", "digest.c", "model.c", "disk.c", "search.c", "sweep.c")
 SERVER_NAMES = ("serve_run", "serve_say", "ops_parse", "ops_free")
-SERVER_HEADERS = ("serve.h", "search.h", "model.h", "index.h", "ops.h")
 FLAGS = ["-std=gnu17", "-O2", "-g", "-Wall", "-Wextra", "-Werror"]
 
 
@@ -36,12 +35,14 @@ def server() -> Path:
 
 
 def build(dest: Path, sources: list[Path], more=(), then=(), libraries=()) -> Path:
-    """Compiles `sources` to `dest`, unless that is newer than all of grader/crashlab.
+    """Compiles `sources` to `dest`, unless that is newer than all that stands beside
+    them and in grader/crashlab.
     `then` is a command that changes the file in place."""
-    newest = max(path.stat().st_mtime for path in SOURCES.iterdir())
+    beside = {source.parent for source in sources} | {SOURCES}
+    newest = max(path.stat().st_mtime for folder in beside for path in folder.iterdir())
     if dest.exists() and dest.stat().st_mtime > newest:
         return dest
-    dest.parent.mkdir(exist_ok=True)
+    dest.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=dest.parent) as folder:
         made = Path(folder, dest.name)
         _run(["gcc", *FLAGS, *more, *map(str, sources), *libraries, "-o", str(made)])
@@ -54,7 +55,7 @@ def build(dest: Path, sources: list[Path], more=(), then=(), libraries=()) -> Pa
 def _run(words) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise GraderError(f"the crash lab cannot be built: {done.stderr.strip()[:500]}")
+        raise GraderError(f"{Path(words[-1]).name} cannot be built: {done.stderr.strip()[:500]}")
 
 
 if __name__ == "__main__":

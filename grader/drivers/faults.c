@@ -76,9 +76,13 @@ struct fault {
     _Atomic enum effect effect;
     long countdown; /* 1: the next call */
     int forever;
+    int said; /* how often it was met and said so */
     long value;   /* bytes, an errno, or the number of the call to make */
     char **words; /* that call */
 };
+
+/* Enough for every check. What tries again for ever would say it for ever. */
+enum { SAID_MAX = 1000 };
 
 static struct fault faults[KINDS];
 static struct fault delays[KINDS];
@@ -98,6 +102,7 @@ static struct fault *fault_of(char **args, struct fault *table)
     if (f->forever)
         args[1][len - 1] = '\0';
     f->countdown = number_of(args[1]);
+    f->said = 0;
     return f;
 }
 
@@ -235,7 +240,10 @@ static enum effect turn_of(struct fault *f, const char *name, int fd,
         atomic_flag_clear(&counting);
         return NONE;
     }
-    say_met(name, effect, f->value, fd, from);
+    if (f->said < SAID_MAX) {
+        f->said++;
+        say_met(name, effect, f->value, fd, from);
+    }
     met_value = f->value;
     if (!f->forever)
         f->effect = NONE;
