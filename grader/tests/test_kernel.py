@@ -416,7 +416,7 @@ def test_the_children_of_a_server_are_replayed_one_by_one():
         log.pid = child
         log.raw("fchdir(4</tree/disk>) = 0")
         log.raw('write(200<pipe:[1]>, "> 1 x\\n", 6) = 6')
-        log.raw(f'openat(AT_FDCWD</tree/disk>, "log", O_WRONLY) = 5</tree/disk/log>')
+        log.raw('openat(AT_FDCWD</tree/disk>, "log", O_WRONLY) = 5</tree/disk/log>')
         log.raw(f'write(5</tree/disk/log>, "{child}", 1) = 1')
         log.raw("+++ exited with 0 +++")
         log.pid = 7
