@@ -43,7 +43,7 @@ class Outcome:
 def _plain_trace(run: Run) -> bool:
     """Whether a rename in the strace log of the lesson's program lacks an fsync before it."""
     for command in run_commands(run.lesson):
-        if not command.startswith("./"):
+        if not command.startswith("./") or b"rename" not in _program(run, command):
             continue
         traced = f"strace -f -qq -o plain.log -e trace=fsync,fdatasync,rename,renameat,renameat2 {command}"
         run.sandbox.run(["sh", "-c", f"{traced}; cat plain.log >&2"], cwd="lesson")
@@ -57,6 +57,10 @@ def _plain_trace(run: Run) -> bool:
                     return True
                 synced = False
     return False
+
+
+def _program(run: Run, command: str) -> bytes:
+    return read_regular(run.sandbox.tree / "lesson" / command.split()[0]) or b""
 
 
 @contextmanager

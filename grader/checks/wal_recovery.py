@@ -326,7 +326,7 @@ def needs_no_more_memory_than_the_map(run: Run):
     """A log larger than memory is replayed through a buffer of fixed size.
 
     48 MiB of records on ten keys, half of it in the smallest there are, in a process that
-    may have 16 MiB of data. Nor does the search behind a bad record need more: 20 MiB of
+    may have 16 MiB of data. Nor does the search behind a bad record need more: 17 MiB of
     zeros.
     """
     yield from _long_tail(run)
@@ -362,18 +362,18 @@ def _long_tail(run: Run):
     script = Script()
     script.call("limit", "data", 16 << 20)
     number = script.call("wal_recover", LOG)
-    files = {LOG: _log(FOUR) + bytes(20 << 20)}
+    files = {LOG: _log(FOUR) + bytes(17 << 20)}
     reply = _drive_search(run, script, files=files, variant="plain", seconds=30)[number]
-    what = "a log that ends in 20 MiB of zeros, and 16 MiB of memory"
+    what = "a log that ends in 17 MiB of zeros, and 16 MiB of memory"
     code = "R105" if reply["ret"] == -errno.ENOMEM else "R102"
-    yield from _differs(run, reply, FOUR, 20 << 20, code, what)
-    log = _log(FOUR) + bytes(20 << 20) + encode(*FOUR[0])
+    yield from _differs(run, reply, FOUR, 17 << 20, code, what)
+    log = _log(FOUR) + bytes(17 << 20) + encode(*FOUR[0])
     script = Script()
     number = script.call("wal_recover", LOG, *BEFORE)
     session = _drive_search(run, script, files={LOG: log}, variant="plain", seconds=30)
     problem = _not_refused(session[number], FOUR)
     if problem:
-        message = f"20 MiB of zeros, then a whole record: {problem}"
+        message = f"17 MiB of zeros, then a whole record: {problem}"
         yield run.at_function(Finding("R103", message), "wal_recover")
 
 
