@@ -2,6 +2,7 @@
 
 import errno
 import re
+import signal
 
 import pytest
 
@@ -84,6 +85,18 @@ def test_again_repeats_a_call_that_failed_and_no_other(run):
     assert session[first]["ret"] == 0 and session[again].call == "again"
     assert session[failed]["ret"] == -errno.EIO and session[last]["ret"] == 0
     assert session[repeated].call == "wal_open" and session[repeated]["ret"] == 0
+
+
+def test_what_meets_a_fault_for_ever_is_ended_and_says_so_a_thousand_times():
+    mutant = next(m for m in mutants() if m.name == "w10-l02/zero-write-spins")
+    run = Run(find("w10-l02"), lambda dest: stage_mutant(mutant, dest))
+    script = Script()
+    for call in (("wal_open", 0, "a"), ("fault", "write", "1+", "zero"), ("wal_append", 0, *FOUR[0])):
+        script.call(*call)
+    done, _ = run.drive_anyhow(script, variant="plain")
+    run.close()
+    assert done.signal == signal.SIGXCPU and not done.stopped
+    assert done.marks.count(b"\n! ") == 1000
 
 
 @pytest.mark.parametrize("path, made", [("a", True), ("missing/a", False)])
