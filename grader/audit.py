@@ -20,7 +20,8 @@ from .errors import GraderError
 from .graph import LessonGraph
 from .mutants import Mutant, mutants, stage_mutant, stage_variant, variants
 from .result import CheckResult, Finding
-from .run import Run, read_regular
+from .run import Run
+from .stage import read_regular
 
 BEGIN = "<!-- audit: written by make grade-the-grader -->\n"
 END = "<!-- /audit -->"

@@ -8,25 +8,24 @@
               only where a check asks for it. Where a library has no static form
               (Fedora and Arch ship no libcrypto.a), dynamic: a fork costs more then
 
-Each has a copy of the tree for itself, so that object files never mix. What of our
-driver knows no header of a student's is compiled once for all lessons, outside of the
-sandbox: of a build's time it would take the most.
+Each has a copy of the tree for itself, so that object files never mix.
 """
 
 import re
 import shlex
 import shutil
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
+from . import objects
+from .course import Lesson, commands
 from .crash import lab
-from .course import HERE, ROOT, Lesson, commands
+from .objects import DRIVERS
 from .result import Finding
 from .sandbox import Completed, Sandbox
 
-DRIVERS = HERE / "drivers"
 SHARED = ("driver", "faults", "threads_calls", "states")  # those that know no header
+SOURCES = (".c", ".cpp")
 COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
 EXTRA = {
     "checked": [
@@ -111,8 +110,9 @@ def build_lesson(lesson: Lesson, sandbox: Sandbox) -> Build:
 
 def build_driver(lesson: Lesson, sandbox: Sandbox, variant: str) -> Build:
     """Builds the sandbox's VARIANT/driver from the lesson's commands and our driver."""
+    compiled = _compilations(lesson, sandbox.tree / variant, variant)
     for linked in LINKED[variant]:
-        words = _driver_commands(lesson, variant, linked)
+        words = [*compiled, _link(lesson, variant, linked)]
         script = "set -e\n" + "\n".join(map(shlex.join, words))
         done = sandbox.run(
             ["sh", "-c", script], cwd=variant, seconds=BUILD_SECONDS, memory=False
@@ -148,7 +148,8 @@ def stage_driver(lesson: Lesson, tree: Path, variant: str) -> None:
     for name in [*(path.name for path in DRIVERS.glob("*.h")), *(f"{name}.c" for name in calls)]:
         shutil.copyfile(DRIVERS / name, dest / name)
     for name in shared:
-        shutil.copyfile(_compiled(name, variant), dest / f"{name}.o")
+        kept = objects.of_driver(name, variant, tuple(EXTRA[variant]))
+        shutil.copyfile(kept, dest / f"{name}.o")
     if variant == CRASH:
         shutil.copyfile(lab.server(), dest / "serve.o")
 
@@ -160,35 +161,50 @@ def _parts(lesson: Lesson, variant: str) -> tuple[list[str], list[str]]:
     return [n for n in names if n not in SHARED], [n for n in names if n in SHARED]
 
 
-@cache
-def _compiled(name: str, variant: str) -> Path:
-    dest = ROOT / "build" / "drivers" / variant / f"{name}.o"
-    flags = ["-c", "-O0", "-fPIE", f"-I{HERE}", *EXTRA[variant]]
-    return lab.build(dest, [DRIVERS / f"{name}.c"], flags)
-
-
 def _wrapped(lesson: Lesson) -> list[str]:
     """The functions that the driver stands in front of."""
     lists = [DRIVERS / f"{table}.names" for table in ("faults", *lesson.driver)]
     return [name for path in lists if path.is_file() for name in path.read_text().split()]
 
 
-def _driver_commands(lesson: Lesson, variant: str, linked: list[str]) -> list[list[str]]:
-    flags, (calls, shared) = EXTRA[variant], _parts(lesson, variant)
-    shared += ["serve"] * (variant == CRASH)
-    objects = [f"{name}.o" for name in calls] + [f".driver/{name}.o" for name in shared]
-    sources = [f".driver/{name}.c" for name in calls]
-    wraps = [f"-Wl,--wrap={name}" for name in _wrapped(lesson)]
-    result = [["gcc", "-c", "-fPIE", "-I.", "-I.driver", *flags, *sources]]
+def _compilations(lesson: Lesson, tree: Path, variant: str) -> list[list[str]]:
+    """What makes the objects of a driver. Those that are kept are put into the tree."""
+    flags = ["-fPIE", *EXTRA[variant]]
+    calls, _ = _parts(lesson, variant)
+    made = [["gcc", "-c", "-I.", "-I.driver", *flags, *(f".driver/{name}.c" for name in calls)]]
     *first, last = [shlex.split(command) for command in compile_commands(lesson)]
-    result += [[*words, *flags] for words in first if "-c" in words]
-    at = last.index("-o")
-    # The objects come first: what the lesson's command ends with are libraries.
-    result.append([
-        last[0], *linked, *flags, "-pthread", *objects, *last[1:at], *last[at + 2 :],
-        *wraps, "-o", "driver",
-    ])
-    return result
+    for words in [*(words for words in first if "-c" in words), _without_output(last)]:
+        options = [w for w in words if not w.endswith((*SOURCES, ".o")) and not w.startswith("-l")]
+        options += flags
+        left = []
+        for source in (word for word in words if word.endswith(SOURCES)):
+            kept = objects.of_reference(tree, source, tuple(options))
+            if kept:
+                shutil.copyfile(kept, tree / _object(source))
+            else:
+                left.append(source)
+        made += [[*options, "-c", *left]] if left else []
+    return made
+
+
+def _link(lesson: Lesson, variant: str, linked: list[str]) -> list[str]:
+    calls, shared = _parts(lesson, variant)
+    shared += ["serve"] * (variant == CRASH)
+    ours = [f"{name}.o" for name in calls] + [f".driver/{name}.o" for name in shared]
+    wraps = [f"-Wl,--wrap={name}" for name in _wrapped(lesson)]
+    compiler, *words = _without_output(shlex.split(compile_commands(lesson)[-1]))
+    theirs = [_object(word) if word.endswith(SOURCES) else word for word in words]
+    # Ours come first: what the lesson's command ends with are libraries.
+    return [compiler, *linked, *EXTRA[variant], "-pthread", *ours, *theirs, *wraps, "-o", "driver"]
+
+
+def _without_output(words: list[str]) -> list[str]:
+    at = words.index("-o")
+    return words[:at] + words[at + 2 :]
+
+
+def _object(source: str) -> str:
+    return Path(source).with_suffix(".o").name
 
 
 def _diagnostics(text: str) -> tuple[list[Finding], list[Finding]]:

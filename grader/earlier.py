@@ -15,7 +15,7 @@ from pathlib import Path
 from . import course, result, stage
 from .course import HERE, ROOT, Lesson
 from .graph import LessonGraph
-from .run import read_regular
+from .stage import read_regular
 
 Stage = Callable[[Path], None]
 PASSED = ROOT / "build" / "passed"

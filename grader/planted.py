@@ -25,7 +25,8 @@ from .errors import GraderError
 from .mutants import mutants, stage_mutant, stage_variant, variants
 from .render import render_file
 from .result import Finding
-from .run import Failed, Run, read_regular
+from .run import Failed, Run
+from .stage import read_regular
 from .sandbox import Completed, Sandbox
 
 KEPT = ROOT / "build" / "planted"

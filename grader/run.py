@@ -18,8 +18,8 @@ from .errors import GraderError
 from .result import Finding
 from .sandbox import Completed, Sandbox
 from .sanitizers import STUDENTS
+from .stage import read_regular
 
-READ_MAX_BYTES = 256 << 20
 ENOSYS = "-38"
 HERE = "@here"  # in a script: the directory of the run, as an absolute path
 _FAULT = re.compile(r"! (\d+) (\w+) (\w+) (-?\d+) @(0x[0-9a-f]+(?:,0x[0-9a-f]+)*) fd=(-?\d+)")
@@ -119,19 +119,6 @@ class Session:
 
     def mode(self, name: str) -> int:
         return stat.S_IMODE((self.folder / name).lstat().st_mode)
-
-
-def read_regular(path: Path) -> bytes | None:
-    """Reads what a student's program left, without following a link out of it."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return None
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        return None
-    with os.fdopen(fd, "rb") as file:
-        return file.read(READ_MAX_BYTES)
 
 
 @dataclass

@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from .course import ROOT, Lesson
@@ -12,6 +13,7 @@ from .render import render_file
 
 WEEKS = "w[0-9][0-9]"
 SUBMISSION_MAX_BYTES = 16 << 20
+READ_MAX_BYTES = 256 << 20
 
 
 def solutions(root: Path = ROOT) -> list[Path]:
@@ -49,13 +51,17 @@ def _unwritten(tree: Path, name: str) -> bool:
     return path.read_bytes() in (text.encode() for text in skeletons)
 
 
-def stage_reference(dest: Path) -> None:
-    """Writes the reference tree: what is given, and every solution rendered."""
+def reference() -> Iterator[tuple[str, bytes]]:
+    """The files of the reference tree: what is given, and every solution rendered."""
     for path in given():
-        _put(dest / path.relative_to(ROOT), path.read_bytes())
+        yield str(path.relative_to(ROOT)), path.read_bytes()
     for path in solutions():
-        text = render_file(path, "reference")
-        _put(dest / skeleton_of(path).relative_to(ROOT), text.encode())
+        yield str(skeleton_of(path).relative_to(ROOT)), render_file(path, "reference").encode()
+
+
+def stage_reference(dest: Path) -> None:
+    for name, data in reference():
+        _put(dest / name, data)
 
 
 def put_reference(dest: Path, name: str) -> None:
@@ -130,6 +136,19 @@ def workspace() -> Path:
             "free some space, or point TMPDIR at a directory that has it"
         ) from None
     return path
+
+
+def read_regular(path: Path) -> bytes | None:
+    """Reads what a student's program left, without following a link out of it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    with os.fdopen(fd, "rb") as file:
+        return file.read(READ_MAX_BYTES)
 
 
 def remove(path: Path) -> None:

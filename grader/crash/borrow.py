@@ -13,7 +13,8 @@ from pathlib import Path
 from .. import stage
 from ..course import find
 from ..result import Finding
-from ..run import Run, read_regular
+from ..run import Run
+from ..stage import read_regular
 from ..sandbox import Sandbox
 from .explore import Server
 from .scenario import Scenario, Subject
