@@ -24,7 +24,7 @@ from .objects import DRIVERS
 from .result import Finding
 from .sandbox import Completed, Sandbox
 
-SHARED = ("driver", "faults", "threads_calls", "states")  # those that know no header
+SHARED = ("driver", "faults", "streams", "threads_calls", "states")  # those that know no header
 SOURCES = (".c", ".cpp")
 COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
 EXTRA = {
@@ -156,7 +156,7 @@ def stage_driver(lesson: Lesson, tree: Path, variant: str) -> None:
 
 def _parts(lesson: Lesson, variant: str) -> tuple[list[str], list[str]]:
     """The names of what is compiled with the student's headers, and of the rest."""
-    names = ["driver", "faults", *(f"{table}_calls" for table in lesson.driver)]
+    names = ["driver", "faults", "streams", *(f"{table}_calls" for table in lesson.driver)]
     names += ["states"] * (variant == CRASH)
     return [n for n in names if n not in SHARED], [n for n in names if n in SHARED]
 

@@ -3,8 +3,9 @@
  * SPDX-License-Identifier: MIT
  *
  * Linked with -Wl,--wrap=NAME for every name in faults.names: a call of write()
- * in the student's object files reaches __wrap_write() below. What libc calls by
- * itself (stdio) does not pass here; setrlimit(2) reaches that.
+ * in the student's object files reaches __wrap_write() below, and what stdio
+ * writes for it too (streams.c). What else libc calls by itself does not pass here;
+ * setrlimit(2) reaches that.
  *
  * Script calls, KIND being write, sync, read, list (of a directory: opendir,
  * readdir and their kin), truncate, open, create (an open that may make a file),
@@ -19,6 +20,7 @@
  *     fault KIND N+ errno E      so do all that follow
  *     fault KIND N+ watch        nothing happens to them; they are reported
  *     fault KIND N kill          the process dies as it makes the call (SIGKILL)
+ *     fault list N zero          readdir does not know what an entry is (DT_UNKNOWN)
  *     fault create N taken       just before it, somebody else makes that file
  *     meanwhile KIND N CALL ...  just before it, another process makes a call of
  *                                the script and ends; its report has the number
@@ -368,6 +370,20 @@ WRAP_VECTOR(K_WRITE, pwritev64v2,
             (int fd, const struct iovec *iov, int n, off64_t at, int flags),
             (fd, iov, n, at, flags))
 
+WRAP_VECTOR(K_READ, readv, (int fd, const struct iovec *iov, int n),
+            (fd, iov, n))
+WRAP_VECTOR(K_READ, preadv, (int fd, const struct iovec *iov, int n, off_t at),
+            (fd, iov, n, at))
+WRAP_VECTOR(K_READ, preadv64,
+            (int fd, const struct iovec *iov, int n, off64_t at),
+            (fd, iov, n, at))
+WRAP_VECTOR(K_READ, preadv2,
+            (int fd, const struct iovec *iov, int n, off_t at, int flags),
+            (fd, iov, n, at, flags))
+WRAP_VECTOR(K_READ, preadv64v2,
+            (int fd, const struct iovec *iov, int n, off64_t at, int flags),
+            (fd, iov, n, at, flags))
+
 /* Calls that do it or do not. */
 #define WRAP_FD(kind, fd, name, params, args_with)                             \
     int __real_##name params;                                                  \
@@ -425,13 +441,28 @@ WRAP_PLAIN(K_LOCK, lockf, (int fd, int how, off_t len), (fd, how, len))
 
 WRAP_LIST(DIR, opendir, (const char *path), (path))
 WRAP_LIST(DIR, fdopendir, (int fd), (fd))
-WRAP_LIST(struct dirent, readdir, (DIR * dir), (dir))
-WRAP_LIST(struct dirent64, readdir64, (DIR * dir), (dir))
 WRAP_PLAIN(K_LIST, scandir,
            (const char *path, struct dirent ***list,
             int (*chosen)(const struct dirent *),
             int (*order)(const struct dirent **, const struct dirent **)),
            (path, list, chosen, order))
+
+/* A file system need not say what an entry is (readdir(3)). */
+#define WRAP_READDIR(type, name)                                               \
+    type *__real_##name(DIR *dir);                                             \
+    type *__wrap_##name(DIR *dir);                                             \
+    type *__wrap_##name(DIR *dir)                                              \
+    {                                                                          \
+        enum effect effect = meet(K_LIST, #name, -1, CALLER);                  \
+        type *entry = effect == FAIL ? NULL : __real_##name(dir);              \
+                                                                               \
+        if (entry && effect == ZERO)                                           \
+            entry->d_type = DT_UNKNOWN;                                        \
+        return entry;                                                          \
+    }
+
+WRAP_READDIR(struct dirent, readdir)
+WRAP_READDIR(struct dirent64, readdir64)
 
 int __real_close(int fd);
 int __wrap_close(int fd);
