@@ -57,11 +57,13 @@ static ssize_t stream_read(void *stream, char *buf, size_t len)
 /* As libc does, goes on after a short write and gives up after a failed one. */
 static ssize_t stream_write(void *stream, const char *buf, size_t len)
 {
-    int fd = ((struct stream *)stream)->fd;
+    struct stream *s = stream;
     size_t done = 0;
 
+    /* Not known: for such a stream libc forgets to count what is written. */
+    s->file->_offset = -1;
     while (done < len) {
-        ssize_t n = TEMP_FAILURE_RETRY(write(fd, buf + done, len - done));
+        ssize_t n = TEMP_FAILURE_RETRY(write(s->fd, buf + done, len - done));
 
         if (n == 0)
             errno = ENOSPC;
@@ -159,6 +161,8 @@ FILE *__wrap_fopen(const char *path, const char *mode)
     int fd = open(path, flags_of(mode), 0666);
     FILE *file = fd < 0 ? NULL : __wrap_fdopen(fd, mode);
 
+    if (file && mode[0] == 'a' && !strchr(mode, '+'))
+        lseek64(fd, 0, SEEK_END);
     if (fd >= 0 && !file)
         close(fd);
     return file;
@@ -189,7 +193,8 @@ static size_t past_the_buffer(struct stream *s, char *to, size_t len)
     ssize_t n = 1;
 
     while (n > 0 && len - done >= (size_t)BUFFER_BYTES) {
-        n = stream_read(s, to + done, (len - done) / BUFFER_BYTES * BUFFER_BYTES);
+        n = stream_read(s, to + done,
+                        (len - done) / BUFFER_BYTES * BUFFER_BYTES);
         if (n < 0)
             s->failed = errno;
         if (n > 0)
