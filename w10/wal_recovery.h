@@ -49,11 +49,12 @@ struct wal_recovery {
  * not created.
  *
  * The log may be larger than memory: it is read through one buffer of fixed
- * size, and only the map grows. That buffer may be static, or be kept for the
- * next call (one thread at a time recovers); all other memory is given back on
- * every return. The time it takes grows as the log does, also where the search
- * passes megabytes that are no record: a buffer with room for one record only
- * would be read again at every byte of them.
+ * size, or mapped for reading (mmap(2)), and only `kv` grows. That buffer may
+ * be static, or be kept for the next call (one thread at a time recovers); all
+ * other memory, and a mapping, is given back on every return. The time it takes
+ * grows as the log does, also where the search passes megabytes that are no
+ * record: a buffer with room for one record only would be read again at every
+ * byte of them.
  *
  * Durable on 0: the log's bytes as they were replayed, its size, and its name.
  * A killed process may have left them in the page cache, where they can be read

@@ -58,10 +58,11 @@ struct wal_writer {
 /*
  * Opens the log at `path`, makes an empty one (mode 0644, less what the umask
  * takes away) if there is none, and sets `offset` to its size in bytes. A log
- * that is there keeps its mode. The file is open with O_WRONLY, O_CREAT and
- * O_APPEND: the kernel moves every write to the end of the file, so two
- * handles on one log cannot overwrite each other's records (open(2)). They can
- * still mix them, since a record may take several writes: one at a time appends.
+ * that is there keeps its mode. The file is opened for writing (O_WRONLY is
+ * enough), with O_CREAT and O_APPEND: the kernel moves every write to the end
+ * of the file, so two handles on one log cannot overwrite each other's records
+ * (open(2)). They can still mix them, since a record may take several writes:
+ * one at a time appends.
  *
  * Durable on return: the name `path` in its directory, also where the file was
  * there before. Whoever made it may have been killed before syncing it. `path`

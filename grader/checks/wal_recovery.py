@@ -30,6 +30,8 @@ def _differs(run: Run, reply, records, cut: int, code: str, what: str, before=()
     want = (0, len(records), len(_log(records)), cut)
     if reply["ret"] != 0:
         problem = f"it returned {reply['ret']} and should return 0"
+    elif ("unwritten", "1") in reply.words:
+        problem = "it returned 0, and did not write *found_out"
     elif (reply["ret"], reply["records"], reply["valid"], reply["cut"]) != want:
         got = f"{reply['records']} records, {reply['valid']} bytes, {reply['cut']} cut"
         problem = f"it found {got}; there are {want[1]} records, {want[2]} bytes, {cut} to cut"
@@ -213,6 +215,8 @@ def _not_refused(reply, good) -> str:
     """What is wrong with the answer on a log that is corrupt behind these records."""
     if reply["ret"] != EBADMSG:
         return f"wal_recover() returned {reply['ret']} and should return {EBADMSG} (-EBADMSG)"
+    if ("unwritten", "1") in reply.words:
+        return f"wal_recover() returned {EBADMSG} (-EBADMSG), and did not write *found_out"
     for name, want in (("valid", len(_log(good))), ("cut", 0)):
         if reply[name] != want:
             return f"{name}_bytes is {reply[name]} and should be {want}"
@@ -265,6 +269,10 @@ def _corrupt_logs(run: Run):
     torn = data * 3000 + b"\xff" + (data * 3000)[1:]
     yield "a byte changed in the middle of 24,000 records", FOUR * 3000, torn
     yield "1.2 MB of zeros, then a whole record", FOUR, _far()
+    # From more than 64 KiB before 1 MiB to as much behind it, counted from the log's beginning
+    # or from the bad record's: who goes chunk by chunk has a part of it in each of two.
+    zeros = bytes((1 << 20) - (65 << 10) - len(data))
+    yield "zeros, then the largest record, around 1 MiB", FOUR, data + zeros + large
 
 
 def _far() -> bytes:
@@ -289,9 +297,7 @@ def can_be_run_again(run: Run):
     session = run.drive(script, files={LOG: torn, "bad.wal": bad})
     yield from _differs(run, session[first], FOUR, 24, "R104", "the first time")
     yield from _differs(run, session[second], FOUR, 0, "R104", "the second time")
-    if session[after]["open"] > session[before]["open"]:
-        message = "wal_recover() leaves a descriptor open"
-        yield run.at_function(Finding("F109", message), "wal_recover")
+    yield from _left_open(run, session[before], session[after])
     yield from (f for f in _promised(run) if f.code in ("A101", "A102"))
     recover = "wal_recover", LOG
     yield from leaks(run, [
@@ -299,6 +305,13 @@ def can_be_run_again(run: Run):
         ("where reads fail", recover, ("read", "1+", "errno", errno.EIO)),
         ("of a whole log", recover, None),
     ], files={LOG: _log(FOUR), "bad.wal": bad})
+
+
+def _left_open(run: Run, before, after, when=""):
+    """Holds what `fds` said behind a recovery against what it said before it."""
+    if after["open"] > before["open"]:
+        message = f"{when}wal_recover() leaves a descriptor open"
+        yield run.at_function(Finding("F109", message), "wal_recover")
 
 
 @check("cuts-a-torn-tail")
@@ -323,7 +336,7 @@ def lets_the_next_append_work(run: Run):
 
 @check("replays-every-record")
 def needs_no_more_memory_than_the_map(run: Run):
-    """A log larger than memory is replayed through a buffer of fixed size.
+    """A log larger than memory is replayed; only the map grows.
 
     48 MiB of records on ten keys, half of it in the smallest there are, in a process that
     may have 16 MiB of data. Nor does the search behind a bad record need more: 17 MiB of
@@ -446,8 +459,7 @@ def _nothing_fails(run: Run):
     session = run.drive(script, files={LOG: _log(FOUR)})
     when = "where descriptor 0 is free"
     yield from _differs(run, session[number], FOUR, 0, "R101", when)
-    if session[after]["open"] > session[before]["open"]:
-        yield run.at_function(Finding("F109", f"{when}, wal_recover() leaves one open"), "wal_recover")
+    yield from _left_open(run, session[before], session[after], f"{when}, ")
 
 
 def _locked_away(run: Run):
@@ -466,11 +478,15 @@ def _no_room(run: Run):
     """No memory but what malloc(3) has left over."""
     script = Script()
     script.call("limit", "data", 4096)
+    before = script.call("fds")
     number = script.call("wal_recover", LOG)
-    got = run.drive(script, files={LOG: _log(FOUR)}, variant="plain")[number]["ret"]
+    after = script.call("fds")
+    session = run.drive(script, files={LOG: _log(FOUR)}, variant="plain")
+    got, what = session[number]["ret"], "no memory for a buffer"
     if got not in (0, -errno.ENOMEM):
-        message = f"no memory for a buffer: wal_recover() returned {got} and not -ENOMEM ({-errno.ENOMEM})"
+        message = f"{what}: wal_recover() returned {got} and not -ENOMEM ({-errno.ENOMEM})"
         yield run.at_function(Finding("F108", message), "wal_recover")
+    yield from _left_open(run, session[before], session[after], f"{what}: ")
 
 
 def _a_directory(run: Run):
@@ -518,15 +534,18 @@ def _full_map(run: Run):
     data = _log((SET, b"%d" % i, rng.randbytes(60_000)) for i in range(140))
     script = Script()
     script.call("limit", "data", 6 << 20)
+    before = script.call("fds")
     number = script.call("wal_recover", LOG)
+    after = script.call("fds")
     session = run.drive(script, files={LOG: data}, variant="plain")
     got = session[number]["ret"]
     problem = "" if got == -errno.ENOMEM else f"returned {got} and not -ENOMEM ({-errno.ENOMEM})"
     if session.file(LOG) != data:
         problem = "changed the log"
+    what = "a map of 8 MiB and 6 MiB of memory: "
     if problem:
-        message = f"a map of 8 MiB and 6 MiB of memory: wal_recover() {problem}"
-        yield run.at_function(Finding("F108", message), "wal_recover")
+        yield run.at_function(Finding("F108", f"{what}wal_recover() {problem}"), "wal_recover")
+    yield from _left_open(run, session[before], session[after], what)
 
 
 def _fault_name(fault) -> str:

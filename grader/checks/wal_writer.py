@@ -11,6 +11,7 @@ from .wal_format import FOUR, SET, encode, random_record, show
 
 LOG, OTHER = "test.wal", "other.wal"
 FIRST, SECOND = FOUR[0], FOUR[1]
+BEFORE_OPEN = 0x5A5A5A5A  # what the driver writes into each `int` of a handle before wal_open()
 TOGETHER = 50_000  # microseconds in which two threads come to their writes
 MEMORY_ROUNDS = 6  # of which the first two may fill caches
 # Of a sync, beside EIO. There are programs that take the last three for "not needed here".
@@ -81,18 +82,27 @@ def _appends_the_same_again(run: Run):
     before = script.call("fds")
     opened = script.call("wal_open", 0, LOG)
     made = script.call("fds")
-    for _ in range(2):
-        script.call("wal_append", 0, *FIRST)
+    appended = [script.call("wal_append", 0, *FIRST) for _ in range(2)]
     script.call("wal_close", 0)
     after = script.call("fds")
     session = run.drive(script)
     if session[opened]["ret"] == 0:
-        yield from log_differs(run, session, encoded(FIRST, FIRST), "O103", "after the same record twice")
+        refused = list(_refused(run, [session[number] for number in appended]))
+        want, why = encoded(FIRST, FIRST), "after the same record twice"
+        yield from refused or log_differs(run, session, want, "O103", why)
         by_open = still_open(run, session, session[before], session[made])
         run.memo[LEFT_OPEN] = {
             name: "wal_open" if name in by_open and name != LOG else "wal_close"
             for name in still_open(run, session, session[before], session[after])
         }
+
+
+def _refused(run: Run, replies):
+    """The first append that fails though no call of it does."""
+    reply = next((reply for reply in replies if reply["ret"] != 0), None)
+    if reply:
+        stood = ", as it stood in the handle before wal_open()" if reply["ret"] == BEFORE_OPEN else ""
+        yield from wrong_return(run, reply, 0, "O103", f"on a new log{stood}")
 
 
 def stays_open(run: Run, session, before: int, after: int) -> str | None:
@@ -269,7 +279,7 @@ def _threads_mix_paths(run: Run):
     script.call("apart")
     session = run.drive(script, files={"deep/x": b""})
     for number, (name, want) in zip(made, wanted.items()):
-        when = f"for {name} beside a thread with another path"
+        when = f"for {name}, which is not there, beside a thread with another path"
         yield from wrong_return(run, session[number], want, "O107", when)
 
 
@@ -364,12 +374,13 @@ def _with_descriptor_0_free(run: Run):
     script.call("free0")
     script.call("errno", errno.EINTR)
     before = script.call("fds")
-    made = [script.call("wal_sync_dir", LOG), script.call("wal_open", 0, LOG)]
-    made += [script.call("wal_append", 0, *FIRST), script.call("wal_close", 0)]
+    made = {script.call("wal_sync_dir", LOG): f"for {LOG}, which is not there yet, {when}"}
+    for words in (("wal_open", 0, LOG), ("wal_append", 0, *FIRST), ("wal_close", 0)):
+        made[script.call(*words)] = when
     after = script.call("fds")
     session = run.drive(script)
-    for number in made:
-        wrong = list(wrong_return(run, session[number], 0, "O107", when))
+    for number, case in made.items():
+        wrong = list(wrong_return(run, session[number], 0, "O107", case))
         if wrong:
             yield from wrong
             return

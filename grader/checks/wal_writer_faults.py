@@ -314,6 +314,9 @@ def reports_a_failed_close(run: Run):
             yield run.at_fault(Finding("F108", message), fault)
             return
         yield from wrong_return(run, session[closed], -error, code, when)
+        if session[closed]["fd"] != -1:
+            yield run.at_function(Finding("F109", f"fd is not -1 after wal_close(), {when}"), "wal_close")
+            return
         names = stays_open(run, session, before, after)
         if names:
             message = f"wal_close() leaves {names} open {when}"
@@ -322,13 +325,25 @@ def reports_a_failed_close(run: Run):
 
 
 def _memory_is_given_back(run: Run):
-    """A handle may keep memory until it is closed, and a function for its next call."""
+    found = (list(_memory_left(run, failing)) for failing in (None, "write", "sync"))
+    yield from next(filter(None, found), [])
+
+
+def _memory_left(run: Run, failing: str | None):
+    """A handle may keep memory until it is closed, and a function for its next call. The
+    second append may meet a failing call of a kind."""
     append, refused = ("wal_append", 0, *FIRST), ("wal_append", 0, 3, b"k", b"")
     missing = ("wal_open", 0, f"missing/{LOG}")
     rounds = ("wal_open", 0, LOG), append, append, refused, ("wal_close", 0), missing
     script, used = Script(), []
     for _ in range(MEMORY_ROUNDS):
-        used.append([script.call("heap")] + [script.call(*c) and script.call("heap") for c in rounds])
+        used.append([script.call("heap")])
+        for i, words in enumerate(rounds):
+            if failing and i == 2:
+                script.call("fault", failing, 1, "errno", errno.EIO)
+            script.call(*words)
+            script.call("clear")
+            used[-1].append(script.call("heap"))
     session = run.drive(script)
     used = [[session[number]["used"] for number in numbers] for numbers in used[2:]]
     if min(numbers[-1] - numbers[0] for numbers in used) <= 0:
@@ -337,4 +352,5 @@ def _memory_is_given_back(run: Run):
     name = "wal_append" if by_append > 0 else "wal_open"
     least = by_append if by_append > 0 else min(numbers[-1] - numbers[0] for numbers in used)
     what = "each wal_append()" if by_append > 0 else "opening, appending and closing"
+    what += f", where a {failing} fails (EIO)," if failing else ""
     yield run.at_function(Finding("F113", f"{what} leaves {least} bytes allocated"), name)

@@ -136,6 +136,8 @@ def _loses_nothing(case: Case) -> str | None:
 
 def _is_what_was_appended(case: Case) -> str | None:
     reply, kept = case.tried.replies[FIRST], _kept(case)
+    if ("unwritten", "1") in reply.words:
+        return "recovery returned 0, and did not write *found_out, in which 99 stood before"
     if reply["records"] == len(kept) and reply.pairs == apply(kept) and follows(kept, attempted(case)):
         return None
     return f"recovery found {reply['records']} records, and they are not the first of those appended"

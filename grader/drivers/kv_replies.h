@@ -32,7 +32,8 @@ static inline void put_pair(struct kv *kv, char **args)
 }
 
 /* Recovers PATH, into a map that holds KEY and VALUE if there are any: what was
- * found, and every pair of the map. */
+ * found, whether that was written at all (99 records take more than 99 bytes),
+ * and every pair of the map. */
 static inline void
 reply_recovery(char **args,
                int (*recover)(const char *, struct kv *, struct wal_recovery *))
@@ -50,6 +51,9 @@ reply_recovery(char **args,
               (unsigned long long)found.records,
               (unsigned long long)found.valid_bytes,
               (unsigned long long)found.cut_bytes);
+    if ((ret == 0 || ret == -EBADMSG) && found.records == 99 &&
+        found.valid_bytes == 99 && found.cut_bytes == 99)
+        reply(" unwritten=1");
     kv_each(&kv, reply_pair, NULL);
     kv_free(&kv);
 }
