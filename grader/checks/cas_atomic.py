@@ -200,9 +200,12 @@ def removes_what_a_crash_left(run: Run):
     Leftovers are regular files whose names begin with .tmp-. Objects stay, and so do a
     directory, a link, and a file that a live writer holds. Two processes may clean up at
     the same time. The cleaner's lock ends behind its unlink: a writer could take it between.
+    A listing need not say what an entry is (DT_UNKNOWN), and one that fails is no empty one.
     """
     yield from _what_is_no_leftover(run)
     yield from _not_locked_any_more(run)
+    yield from islice(_of_unknown_type(run), 1)
+    yield from islice(_not_listed_to_the_end(run), 1)
     dead = [f"{STORE}/.tmp-{name}" for name in ("dead", name_of(HELLO), "", *range(LEFTOVERS))]
     later = f"{STORE}/.tmp-later"
     stay = [path_of(HELLO), f"{STORE}/.tmpx", f"{STORE}/tmp-x", f"{STORE}/notes"]
@@ -236,6 +239,42 @@ def _not_locked_any_more(run: Run):
         if dict(session[lock].words).get("ret") == "0":
             message = f"a writer could take the lock of .tmp-dead just before this {fault.call}()"
             yield run.at_fault(Finding("A109", message), fault)
+
+
+def _of_unknown_type(run: Run):
+    """Some file systems do not say what an entry is, whatever it is (readdir(3))."""
+    script = Script()
+    script.call("make", "dir", f"{STORE}/.tmp-dir")
+    script.call("make", "link", f"{STORE}/.tmp-link", "../notes")
+    script.call("fault", "list", "1+", "zero")
+    opened = script.call("cas_open", 0, STORE)
+    session = run.drive(script, files={f"{STORE}/.tmp-dead": b"", "notes": b""})
+    listed = [fault for fault in session[opened].faults if fault.call.startswith("readdir")]
+    if not listed:
+        return
+    when = f"where {listed[0].call}() does not say what an entry is (DT_UNKNOWN)"
+    yield from wrong_return(run, replace(session[opened], faults=()), 0, "R306", when)
+    names = session.names(STORE)
+    if ".tmp-dead" in names:
+        yield run.at_fault(Finding("R306", f".tmp-dead is still there after cas_open(), {when}"), listed[0])
+    for name, what in ((".tmp-dir", "directory"), (".tmp-link", "link")):
+        if name not in names:
+            yield run.at_fault(Finding("R306", f"cas_open() removed the {what} {name}, {when}"), listed[0])
+
+
+def _not_listed_to_the_end(run: Run):
+    """The listing fails at its begin, at its first entry, and further down."""
+    script, calls = Script(), []
+    for number in (1, 2, 4):
+        script.call("fault", "list", number, "errno", errno.EIO)
+        calls.append((script.call("cas_open", number, f"store-{number}"), f"store-{number}"))
+        script.call("clear")
+    session = run.drive(script, files={f"{store}/.tmp-{i}": b"" for _, store in calls for i in range(8)})
+    for number, store in calls:
+        reply, left = session[number], temps(session, store)
+        if reply.faults and left:  # who reads it once more may come to the end
+            when = f"though {reply.faults[-1].call}() failed (EIO) and {left[0]} is still there"
+            yield from wrong_return(run, reply, -errno.EIO, "F108", when)
 
 
 def _what_is_no_leftover(run: Run):

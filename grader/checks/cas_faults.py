@@ -206,8 +206,12 @@ def stops_after_a_failed_directory_sync(run: Run):
             script.call("cas_store", 0, HELLO), script.call("cas_store", 0, data),
             script.call("cas_load", 0, name_of(HELLO).encode()),
             script.call("cas_load", 0, b"no name"),
-            script.call("cas_store_zeros", 0, OBJECT_MAX_BYTES + 1), script.call("cas_close", 0),
+            script.call("cas_store_zeros", 0, OBJECT_MAX_BYTES + 1),
         ]
+        # The close fails as well, with an error of its own: the first is the one.
+        script.call("fault", "leave", "1+", "errno", errno.EINTR)
+        later.append(script.call("cas_close", 0))
+        script.call("clear")
         script.call("cas_open", 0, STORE)
         kept = script.call("cas_load", 0, name_of(HELLO).encode())
         again = script.call("cas_store", 0, data)
@@ -237,8 +241,9 @@ def _poisoned(run: Run, session, failed, later, what: str, want: int):
         got = session[number]["ret"]
         if got != want:
             name = session[number].call.removesuffix("_zeros")
+            too = [f", whose {fault.call}() failed too," for fault in session[number].faults[:1]]
             message = (
-                f"the sync of {what} failed; a later {name}() returned "
+                f"the sync of {what} failed; a later {name}(){''.join(too)} returned "
                 f"{errno_name(got)} and not that first error, {errno_name(want)}"
             )
             yield run.at_function(Finding("F105", message), name)

@@ -5,6 +5,7 @@ The names come from hashlib; no answer is held against the student's own.
 
 import errno
 import hashlib
+from dataclasses import replace
 from itertools import chain, islice
 
 from ..result import Finding
@@ -214,12 +215,14 @@ def keeps_no_descriptor(run: Run):
 
     New objects and duplicates, missing ones, damaged ones, what is no file, what is too
     long, and refused names. Where standard input is closed, 0 is a descriptor like any other.
+    A close that fails is reported: that of a file that was written, and the store's own.
     """
     steps = list(_one_of_each())
     opened, closed = ("cas_open", 0, STORE), ("cas_close", 0)
     yield from _left_open(run, [("a store", opened), *steps, ("a store", closed)])
     yield from leaks(run, [(when, words, None) for when, words in steps], IN_THE_WAY, [opened])
     yield from islice(_where_0_is_free(run), 1)
+    yield from islice(_failed_closes(run), 1)
 
 
 def _where_0_is_free(run: Run):
@@ -234,6 +237,25 @@ def _where_0_is_free(run: Run):
     yield from wrong_store(run, session, stored, HELLO, "O303", when)
     yield from wrong_load(run, session[loaded], HELLO, "O303", when)
     yield from wrong_store(run, session, others, HELLO, "O303", when, "other")
+
+
+def _failed_closes(run: Run):
+    """Of a file that was written, an interrupted one too; and of the store's directory."""
+    cases = (("close", errno.EIO, "cas_store", HELLO), ("close", errno.EINTR, "cas_store", HELLO),
+             ("leave", errno.EIO, "cas_close"))
+    script, calls = Script(), []
+    for i, (kind, error, name, *args) in enumerate(cases):
+        script.call("cas_open", i, f"store-{i}")
+        script.call("fault", kind, "1+", "errno", error)
+        calls.append((script.call(name, i, *args), error))
+        script.call("clear")
+    session = run.drive(script)
+    for number, error in calls:
+        # A close of what is not open is reported too, and is not what failed here.
+        met = tuple(fault for fault in session[number].faults if fault.value == error)
+        if met:
+            reply = replace(session[number], faults=met)
+            yield from wrong_return(run, reply, -error, "F108", f"though close() failed ({errno.errorcode[error]})")
 
 
 IN_THE_WAY = {f"{path_of(b'dir')}/": b""}

@@ -208,6 +208,15 @@ def test_the_fault_check_alone_catches(name, tmp_path):
         graph.close()
 
 
+def test_what_is_wrong_without_an_interruption_too_is_not_laid_to_one():
+    mutant = next(m for m in mutants() if m.name == "w13-l02/written-out-and-not-synced")
+    graph = LessonGraph(find(mutant.lesson), lambda dest: stage_mutant(mutant, dest))
+    try:
+        assert graph.result("writes-every-byte").status == "passed"
+    finally:
+        graph.close()
+
+
 @pytest.mark.parametrize("lesson", CHECKS)
 def test_the_reference_survives_all_faults_and_the_plan_is_recorded(lesson):
     graph = LessonGraph(find(lesson), stage.stage_reference)
