@@ -1,5 +1,6 @@
 """One lesson on one tree: stages, builds, drives and traces, each of them once."""
 
+import errno
 import hashlib
 import os
 import random
@@ -269,7 +270,7 @@ class Run:
     def _death(self, script: Script, replies, done: Completed) -> Finding:
         """Names what ended the program and in which call."""
         begun = re.findall(r"^> (\d+) (\w+)$", done.marks.decode(errors="replace"), re.M)
-        name, what = _last_calls(begun, replies, script.told)
+        name, what = _last_calls(begun, replies, script, _faults(done.marks))
         text = done.stderr.decode(errors="replace")
         race = sanitizers.race(text)
         if race:
@@ -350,8 +351,8 @@ class Run:
         return [place for place in places if place[0] in files] or places
 
 
-def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply],
-                told: dict[int, str]) -> tuple[str, str]:
+def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply], script: Script,
+                faults: dict[int, list[Fault]]) -> tuple[str, str]:
     """The function that had not returned, and in words which call of it, or in how many
     threads. The driver waits in `apart` for the calls of threads."""
     unfinished = [call for call in begun if int(call[0]) not in replies]
@@ -361,21 +362,43 @@ def _last_calls(begun: list[tuple[str, str]], replies: dict[int, Reply],
         in_threads = running[running.index("apart") + 1 :]
         name = in_threads[0]
         return name, f"{name}() in {in_threads.count(name)} of the threads"
-    which = f"given {told[int(number)]}" if int(number) in told else f"in call {number}"
+    told = script.told.get(int(number))
+    which = f"given {told}" if told else _failed_before(int(number), script, faults) or f"in call {number}"
     return name, f"{name}() {which}"
 
 
-def parse_replies(marks: bytes) -> dict[int, Reply]:
-    replies, faults = {}, {}
+def _failed_before(number: int, script: Script, faults: dict[int, list[Fault]]) -> str:
+    """What failed on purpose last in the same process, in this call or in an earlier one."""
+    for at in range(number, 0, -1):
+        name = script.lines[at - 1].split()[1]
+        if name in ("cd", "begin", "end"):
+            break
+        failed = [fault for fault in faults.get(at, ()) if fault.what == "errno"]
+        if failed:
+            earlier = f"after a {name}() " if at < number else ""
+            error = errno.errorcode.get(failed[-1].value, failed[-1].value)
+            return f"{earlier}in which {failed[-1].call}() failed ({error})"
+    return ""
+
+
+def _faults(marks: bytes) -> dict[int, list[Fault]]:
+    """Those that were met, by the number of the call that met them."""
+    faults = {}
     for line in marks.decode(errors="replace").splitlines():
-        words = line.split(" ")
         met = _FAULT.fullmatch(line)  # the last line of a program that was ended may be cut
         if met:
             number, call, what, value, at, fd = met.groups()
             addresses = tuple(int(address, 16) for address in at.split(","))
             fault = Fault(call, what, int(value), addresses, int(fd))
             faults.setdefault(int(number), []).append(fault)
-        elif line.startswith("< ") and len(words) >= 3 and words[1].isdigit():
+    return faults
+
+
+def parse_replies(marks: bytes) -> dict[int, Reply]:
+    replies, faults = {}, _faults(marks)
+    for line in marks.decode(errors="replace").splitlines():
+        words = line.split(" ")
+        if line.startswith("< ") and len(words) >= 3 and words[1].isdigit():
             pairs = tuple(tuple(word.split("=", 1)) for word in words[3:] if "=" in word)
             number = int(words[1])
             replies[number] = Reply(number, words[2], pairs, tuple(faults.get(number, ())))

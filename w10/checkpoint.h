@@ -133,6 +133,9 @@ int kv_log_append(struct kv_log *log, const struct wal_record *record);
  * Durable on 0: the snapshot, whole, and its name. No segment is removed before
  * that. Removals are not synced and their failures no errors.
  *
+ * Memory: what it takes is given back on every return, but for buffers that it
+ * uses again: static ones that do not grow, or the handle's until its close.
+ *
  * Returns 0. Where the snapshot cannot be written, synced, closed or renamed,
  * the negative errno (or -ENOMEM): snapshot.tmp is removed, no segment is, and
  * the handle stays good. Where a segment cannot be closed or made, or the
@@ -141,8 +144,8 @@ int kv_log_append(struct kv_log *log, const struct wal_record *record);
 int kv_log_checkpoint(struct kv_log *log);
 
 /*
- * Closes the segment and gives the map's memory back. Both happen on every
- * return.
+ * Closes the segment and gives the memory of the map and the handle back. Both
+ * happen on every return.
  *
  * Durable on 0: everything that was appended.
  *

@@ -100,11 +100,17 @@ def keeps_the_map(run: Run):
 
 
 def _refuses_a_bad_record(run: Run):
-    bad = append((DEL, FOUR[0][1], b"value"))
-    session, at = play(run, OPEN, append(FOUR[0]), bad, append(AFTER), ("kv_log_map", 0), CLOSE)
-    when = "for a DEL with a value"
-    yield from wrong_return(run, session[at[2]], -errno.EINVAL, "R621", when)
-    yield from differs(run, session[at[4]], apply([FOUR[0], AFTER]), "R621", f"then, {when}")
+    bad, shown = append((DEL, FOUR[0][1], b"value")), ("kv_log_map", 0)
+    session, at = play(run, OPEN, append(FOUR[0]), bad, shown, append(AFTER), shown, CLOSE)
+    yield from wrong_return(run, session[at[2]], -errno.EINVAL, "R621", "for a DEL with a value")
+    what = "a DEL with a value was refused and should have changed nothing"
+    for number, records, what in (
+        (at[3], FOUR[:1], what), (at[5], [FOUR[0], AFTER], f"{what}; one append later"),
+    ):
+        found = list(differs(run, session[number], apply(records), "R621", what))
+        if found:
+            yield run.at_function(found[0], "kv_log_append")
+            return
 
 
 def _keeps_two_apart(run: Run):

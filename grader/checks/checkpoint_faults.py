@@ -9,7 +9,7 @@ from ..run import Fault, Run, Script
 from ..tracing import Promise, trace
 from . import check
 from . import checkpoint_format as form
-from .returns import errno_name, interrupted_syncs, wrong_return
+from .returns import SYNCS_MOST, errno_name, interrupted_syncs, wrong_return
 from .wal_format import FOUR, SET, apply
 from .checkpoint import AFTER, CHECKPOINT, CLOSE, OPEN, REMOVALS, RENAMES, append, differs, left, placed, play
 
@@ -20,7 +20,8 @@ def syncs_every_step(run: Run):
 
     The directory's own name, the segment's name, every record, the snapshot and its
     name; also where another process made them and was killed. The snapshot has its name
-    in one step and with all its bytes synced. A sync that a signal interrupts is no sync.
+    in one step and with all its bytes synced. A sync that a signal interrupts is no sync,
+    and one that fails is an error.
     """
     def here(name: str) -> str:
         return f"{DIR}/{name}"
@@ -45,6 +46,24 @@ def syncs_every_step(run: Run):
     if not found:
         made = promises[made]
         yield from interrupted_syncs(run, (OPEN, append(FOUR[0])), CHECKPOINT, made, HERE)
+        yield from _cannot_sync_a_new_one(run)
+
+
+def _cannot_sync_a_new_one(run: Run):
+    """Each sync of an open that makes the directory fails in turn."""
+    script, opened = Script(), []
+    for number in range(1, SYNCS_MOST + 1):
+        script.call("fault", "sync", number, "errno", errno.EIO)
+        opened.append(script.call("kv_log_open", 0, f"new{number}"))
+        script.call("clear")
+        script.call(*CLOSE)
+    session = run.drive(script)
+    for reply in map(session.__getitem__, opened):
+        when = f"where {reply.faults[0].call}() failed (EIO) and the directory is new" if reply.faults else ""
+        found = list(wrong_return(run, reply, -errno.EIO, "F104", when)) if when else []
+        if found:
+            yield from found
+            return
 
 
 def of_a_checkpoint(run: Run) -> tuple[list[Fault], list[Fault]]:
@@ -206,26 +225,55 @@ def _full_map(run: Run):
         yield from wrong_return(run, session[at[-1]], -errno.ENOMEM, "F105", when)
 
 
-def _gives_memory_back(run: Run):
-    """The same calls again and again: behind each round as much is allocated as before."""
-    seg, log, eio = form.segment, form.log, errno.EIO
-    closed = {form.SNAPSHOT: form.snapshot(apply(FOUR), 2), seg(2): log(FOUR), seg(3): log(FOUR)}
-    for what, calls, files, name in (
-        ("opened and closed", (OPEN, CLOSE), {seg(1): log(FOUR)}, "kv_log_close"),
-        ("opened, with a snapshot and a closed segment, and closed", (OPEN, CLOSE), closed, "kv_log_open"),
-        ("refused", (OPEN,), closed | {seg(2): log(FOUR)[:-3]}, "kv_log_open"),
-        ("opened and closed, with a checkpoint", (OPEN, CHECKPOINT, CLOSE), closed, "kv_log_checkpoint"),
-        ("opened and closed, with an append that failed",
-         (OPEN, ("fault", "sync", 1, "errno", eio), append(FOUR[0]), ("clear",), CLOSE), closed,
-         "kv_log_close"),
+def _ways_of_memory(run: Run):
+    """In words, the calls of a round, the files before the first, and the function that
+    should give back."""
+    seg, log, pairs, eio = form.segment, form.log, apply(FOUR), errno.EIO
+    closed = {form.SNAPSHOT: form.snapshot(pairs, 2), seg(2): log(FOUR), seg(3): log(FOUR)}
+
+    def failing(call, *fault):
+        return (("fault", *fault), call, ("clear",))
+
+    yield "opened and closed", (OPEN, CLOSE), {seg(1): log(FOUR)}, "kv_log_close"
+    yield ("opened, with a snapshot and a closed segment, and closed", (OPEN, CLOSE), closed,
+           "kv_log_open")
+    for what, bad in (
+        ("a torn segment before another", {seg(2): log(FOUR)[:-3]}),
+        ("a snapshot that is cut", {form.SNAPSHOT: closed[form.SNAPSHOT][:-1]}),
+        ("a snapshot that counts one more", {form.SNAPSHOT: form.seal(log(FOUR[:1]), 2, 2)}),
     ):
-        script, heaps = Script(), []
+        yield f"refused for {what}", (OPEN,), closed | bad, "kv_log_open"
+    for kind, number in [("read", n) for n in (1, 2, 3)] + [("open", n) for n in range(1, 7)]:
+        calls = (*failing(OPEN, kind, number, "errno", eio), CLOSE)
+        yield f"opened where {kind}() number {number} fails", calls, closed, "kv_log_open"
+    yield ("opened and closed, with a checkpoint", (OPEN, CHECKPOINT, CLOSE), closed,
+           "kv_log_checkpoint")
+    for what, fault in (
+        ("file to write cannot be made", ("create", 1)), ("second file cannot be made", ("create", 2)),
+        ("write fails", ("write", 1)), ("sync fails", ("sync", 1)), ("rename fails", ("rename", 1)),
+    ):
+        calls = (OPEN, *failing(CHECKPOINT, *fault, "errno", eio), CLOSE)
+        yield (f"opened and closed, with a checkpoint in which a {what}", calls, closed,
+               "kv_log_checkpoint")
+    calls = (OPEN, *failing(append(FOUR[0]), "sync", 1, "errno", eio), CLOSE)
+    yield "opened and closed, with an append that failed", calls, closed, "kv_log_close"
+
+
+def _gives_memory_back(run: Run):
+    """The same calls again and again, on a log of their own: behind each round as much is
+    allocated as before. Where nothing meets a fault, a way before it was the same."""
+    script, start, heaps = Script(), {}, []
+    for i, (what, calls, files, name) in enumerate(_ways_of_memory(run)):
+        start |= {f"{i}/{file}": data for file, data in files.items()}
+        rounds = []
         for _ in range(4):  # the first ones fill the caches
             for call in calls:
-                script.call(*call)
-            heaps.append(script.call("heap"))
-        session = run.drive(script, files=placed(files))
-        _, *used = [session[number]["used"] for number in heaps]
+                script.call(*(("kv_log_open", 0, str(i)) if call == OPEN else call))
+            rounds.append(script.call("heap"))
+        heaps.append((what, name, rounds))
+    session = run.drive(script, files=start)
+    for what, name, rounds in heaps:
+        _, *used = [session[number]["used"] for number in rounds]
         least = min(b - a for a, b in zip(used, used[1:]))
         if least > 0:
             message = f"each time that a log is {what}, {least} bytes stay allocated"

@@ -24,6 +24,8 @@ def _recoverable(run: Run):
     yield "a snapshot that is older than two segments", {
         form.SNAPSHOT: snap[2], seg(2): log(two), seg(3): log(three)}, one + two + three, 3
     yield "a snapshot and no segment", {form.SNAPSHOT: snap[3]}, one + two, 3
+    yield "a snapshot that names segment 3, which is not there yet, and an old segment", {
+        form.SNAPSHOT: snap[3], seg(1): log(one[1:])}, one + two, 3
     yield "a snapshot and the first of two old segments", {
         form.SNAPSHOT: snap[3], seg(1): log(one), seg(3): log(three)}, one + two + three, 3
     yield "a snapshot, all old segments and a torn tail", {
@@ -89,7 +91,10 @@ def removes_what_is_not_needed(run: Run):
     files |= {form.segment(n): form.log(FOUR) for n in (1, 2, 7, 12, 13)} | {form.TEMP: b"torn"}
     files |= {form.SNAPSHOT: form.snapshot(apply(FOUR), 12)}
     session, at = play(run, OPEN, CLOSE, files=files)
-    yield from wrong_return(run, session[at[0]], 0, "R623", "where leftovers stand")
+    if session[at[0]]["ret"] != 0:
+        own = {name: data for name, data in files.items() if name not in foreign}
+        yield from _stands_in_the_way(run, own, foreign)
+        return
     found, kept = left(session), files.keys() - {form.segment(n) for n in (1, 2, 7)} - {form.TEMP}
     stays, gone = sorted(found.keys() & files.keys() - kept), sorted(kept - found.keys())
     changed = sorted(name for name in kept & found.keys() if found[name] != files[name])
@@ -99,6 +104,22 @@ def removes_what_is_not_needed(run: Run):
             yield run.at_function(Finding("R623", message), "kv_log_open")
             return
     yield from _cannot_remove(run)
+
+
+def _stands_in_the_way(run: Run, files: dict[str, bytes], foreign: list[str]):
+    """Which of the foreign files an open cannot do with: none, each, or all of them."""
+    script, start, beside = Script(), {}, {}
+    for i, names in enumerate(([], *([name] for name in foreign), foreign)):
+        start |= {f"{i}/{name}": data for name, data in (files | dict.fromkeys(names, b"not ours")).items()}
+        beside[script.call("kv_log_open", 0, str(i))] = names
+        script.call(*CLOSE)
+    session = run.drive(script, files=start)
+    for number, names in beside.items():
+        stand = f"{', '.join(names)}, no name of a segment, stands" if names else "leftovers stand"
+        found = list(wrong_return(run, session[number], 0, "R623", f"where {stand} in the directory"))
+        if found:
+            yield from found
+            return
 
 
 def _cannot_remove(run: Run):
@@ -155,7 +176,8 @@ def refuses_what_no_crash_leaves(run: Run):
 
     A snapshot that is not whole in any way, a segment that is missing, a closed one
     that is not whole. Only the last segment can have been torn by a crash. And what
-    cannot be opened, listed or read is neither damaged nor missing: its errno is returned.
+    cannot be opened, listed, read or held in memory is neither damaged nor missing: its
+    errno is returned.
     """
     cases = [(what, files | {form.TEMP: b"left", "1.wal.bak": b""}) for what, files in _damaged(run)]
     script, start = Script(), {}
@@ -177,6 +199,7 @@ def refuses_what_no_crash_leaves(run: Run):
         message = "kv_log_open() leaves a descriptor open where it refuses"
         yield run.at_function(Finding("F109", message), "kv_log_open")
     yield from _cannot_read(run)
+    yield from _cannot_hold(run)
 
 
 def _cannot_read(run: Run):
@@ -206,4 +229,23 @@ def _cannot_read(run: Run):
             found = differs(run, session[first], form.content(files), "R625", what)
         for one in list(found)[:1]:
             yield run.at_fault(one, met[-1]) if met else one
+            return
+
+
+def _cannot_hold(run: Run):
+    """A file of 6 MB and 9 MiB of memory: less than the file and its map take together. A
+    program that maps the file, or reads a part of it at a time, has room for the map."""
+    records = [(SET, b"%d" % i, bytes(60_000)) for i in range(100)]
+    for what, files in (
+        ("a closed segment", {form.segment(1): form.log(records), form.segment(2): b""}),
+        ("a snapshot", {form.SNAPSHOT: form.snapshot(apply(records), 2)}),
+    ):
+        session, at = play(run, ("limit", "data", 9 << 20), OPEN, files=files, variant="plain")
+        when = f"where memory does not last for {what} of 6 MB"
+        if session[at[1]]["ret"] == 0:
+            found = differs(run, session[at[1]], apply(records), "R625", f"{when}, kv_log_open() returned 0")
+        else:
+            found = wrong_return(run, session[at[1]], -errno.ENOMEM, "R625", when)
+        if found := list(found):
+            yield from found
             return
