@@ -22,7 +22,8 @@ def opens_only_what_it_synced(run: Run):
     """An open of which a sync fails says so, and leaves nothing open.
 
     The directory's or the log's: each in turn fails, and wal_group_open() returns that
-    errno. What it found and could not sync, no mark may call synced.
+    errno. What it found and could not sync, no mark may call synced. And so it is where
+    the log has a thread of its own that cannot be started (EAGAIN).
     """
     for number in range(1, SYNCS_MOST + 1):
         script, _ = scripted(
@@ -30,16 +31,33 @@ def opens_only_what_it_synced(run: Run):
         )
         session = run.drive(script, files=OLD)
         if not session[3].faults:
-            return
+            break
         when = f"though {session[3].faults[-1].call}() failed, its sync number {number}"
         wrong = list(wrong_return(run, session[3], -errno.EIO, "F104", when))
-        left = still_open(run, session, session[1], session[5])
-        if left and not wrong:
-            message = f"a wal_group_open() that fails leaves {', '.join(left)} open"
-            wrong = [run.at_function(Finding("F109", message), "wal_group_open")]
+        wrong = wrong or _left_by_open(run, session)
         if wrong:
             yield wrong[0]
             return
+    yield from _opens_without_a_thread(run)
+
+
+def _opens_without_a_thread(run: Run):
+    """A log that has none, or starts it later, is opened all the same."""
+    script, _ = scripted(("fds",), ("threads_fail", errno.EAGAIN), OPEN, ("threads_fail", 0), ("fds",))
+    session = run.drive(script, files=OLD)
+    got = session[3]["ret"]
+    if got > 0:  # pthread_create(3) returns it without a sign
+        message = f"wal_group_open() returned {got} though pthread_create() had failed; its errors are negative"
+        yield run.at_function(Finding("F108", message), "wal_group_open")
+    elif got < 0:
+        yield from _left_by_open(run, session)
+
+
+def _left_by_open(run: Run, session) -> list[Finding]:
+    """What an open that fails, call 3, leaves open between two calls of `fds`."""
+    left = still_open(run, session, session[1], session[5])
+    message = f"a wal_group_open() that fails leaves {', '.join(left)} open"
+    return [run.at_function(Finding("F109", message), "wal_group_open")] if left else []
 
 
 @check("holds-every-record-committed")
