@@ -208,9 +208,8 @@ def marks_what_is_synced(run: Run):
             yield run.at_function(Finding("O110", message), "wal_group_commit")
             return
     if not wrong and not (session.file(LOG) or b"").startswith(old):
-        wrong = [run.at_function(Finding("O104", "the log that was there is not continued"), "wal_group_open")]
-        yield from wrong
-    if not wrong:
+        yield run.at_function(Finding("O104", "the log that was there is not continued"), "wal_group_open")
+    elif not wrong:
         yield from _marks_in_a_large_log(run)
 
 

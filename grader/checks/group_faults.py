@@ -50,7 +50,7 @@ def _opens_without_a_thread(run: Run):
     session = run.drive(script, files=OLD)
     got = session[3]["ret"]
     if got > 0:  # pthread_create(3) returns it without a sign
-        message = f"wal_group_open() returned {got} though pthread_create() had failed; its errors are negative"
+        message = f"pthread_create() failed, and wal_group_open() returned {got}: its errors are negative"
         yield run.at_function(Finding("F108", message), "wal_group_open")
     elif got < 0:
         yield from _left_by_open(run, session)

@@ -110,7 +110,8 @@ def waits_for_two_flushes_at_most(run: Run):
             yield run.at_function(Finding("D110", message), "wal_group_commit")
             return
     if all(_waits_for_company(run) for _ in range(ROUNDS)):
-        message = f"a commit that came alone, after some that shared a flush, was not written for {COMPANY // 1000} ms"
+        waited = f"was not written for {COMPANY // 1000} ms"
+        message = f"after a flush of several records, one that came alone {waited}"
         yield run.at_function(Finding("D110", message), "wal_group_commit")
 
 
