@@ -119,10 +119,21 @@ static void sleep_us(long us)
     nanosleep(&time, NULL);
 }
 
-/* pause MICROSECONDS */
+static long now_us(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (long)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+/* pause MICROSECONDS; us= is how long it took */
 static void call_pause(char **args)
 {
+    long begun = now_us();
+
     sleep_us(number_of(args[0]));
+    reply(" us=%ld", now_us() - begun);
 }
 
 /* late MICROSECONDS */
