@@ -272,7 +272,7 @@ class Run:
         begun = re.findall(r"^> (\d+) (\w+)$", done.marks.decode(errors="replace"), re.M)
         name, what = _last_calls(begun, replies, script, _faults(done.marks))
         text = done.stderr.decode(errors="replace")
-        race = sanitizers.race(text)
+        race = sanitizers.race(text, self.own)
         if race:
             return race
         if done.stopped:

@@ -4,7 +4,7 @@ Sources: https://github.com/google/sanitizers/wiki; the reports have no other co
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .errors import GraderError
 from .result import Finding
@@ -18,6 +18,7 @@ _RACE = re.compile(r"(?:WARNING|FATAL|ERROR): ThreadSanitizer: ([^(\n]*[^(\n ])"
 _ACCESS = re.compile(
     r"^  (\w[^\n]*?) at 0x\w+ by (?:main )?thread[^\n]*?(\(mutexes[^\n]*)?:\n((?:    #[^\n]*\n)+)", re.M
 )
+Place = tuple[str, int]  # a file and a line
 STUDENTS = re.compile(r"(?:^|[/\s(])(w\d\d/[\w.]+):(\d+)", re.M)
 
 
@@ -51,24 +52,37 @@ def _details(text: str) -> Iterator[str]:
         yield f"{variable[3]} '{variable[1]}', declared in line {variable[2]}"
 
 
-def race(text: str) -> Finding | None:
+def race(text: str, own: Callable[[list[Place]], list[Place]]) -> Finding | None:
     """What ThreadSanitizer reported: where a lock was destroyed, or at the access that
-    held none, or else at the later one. Misuse of a lock has one place, its use."""
+    held none, or else at the later one. Misuse of a lock has one place, its use.
+
+    `own`  of the places of a stack, the innermost first, those that a finding may name
+    """
     report = _RACE.search(text)
     if not report:
         return None
     stacks = _ACCESS.findall(text)
-    accesses = [(what, locks, STUDENTS.search(stack)) for what, locks, stack in stacks]
+    accesses = [(what, locks, _places(stack)) for what, locks, stack in stacks]
     destroyed = [one for one, (_, _, stack) in zip(accesses, stacks) if "_destroy " in stack]
     places = [where for _, _, where in destroyed if where]
     places += [where for _, locks, where in accesses if where and not locks]
     places += [where for _, _, where in accesses if where]
     used = None if accesses else STUDENTS.search(text, report.start())
-    places += [used] if used else []
+    places += [[(used[1], int(used[2]))]] if used else []
     if not places:
         raise GraderError(f"ThreadSanitizer: {report[1]}: {text.strip()[:300]}")
     excerpt = tuple(
-        f"{what}, {'with' if locks else 'without'} a lock{f': {where[1]}:{where[2]}' if where else ''}"
+        f"{what}, {'with' if locks else 'without'} a lock{': ' if where else ''}{_path(where, own)}"
         for what, locks, where in accesses[:2]
     )
-    return Finding("S107", f"ThreadSanitizer: {report[1]}", places[0][1], int(places[0][2]), excerpt)
+    return Finding("S107", f"ThreadSanitizer: {report[1]}", *own(places[0])[0], excerpt)
+
+
+def _places(stack: str) -> list[Place]:
+    return [(file, int(line)) for file, line in STUDENTS.findall(stack)]
+
+
+def _path(places: list[Place], own) -> str:
+    """From the innermost place to the first that a finding may name."""
+    way = places[: places.index(own(places)[0]) + 1] if places else []
+    return " < ".join(f"{file}:{line}" for file, line in way)

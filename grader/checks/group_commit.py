@@ -7,7 +7,7 @@ from itertools import chain, islice
 from ..crash import group
 from ..crash.group import CLOSE, LOG, OPEN, commit, together
 from ..result import Finding
-from ..run import Failed, Run, Script
+from ..run import Failed, Run, Script, Sparse
 from . import check
 from .batch_format import log_of, parse, records_of
 from .returns import leaks, wrong_return
@@ -67,6 +67,9 @@ def _in_order(found, want) -> str | None:
     records = records_of(found)
     for thread, theirs in enumerate(want):
         there = [record for record in records if record in theirs]
+        lost = sum(record not in there for record in theirs)
+        if lost:
+            return f"thread {thread} committed {len(theirs)} records, and the log lacks {lost} of them"
         if there != theirs:
             return f"of thread {thread} the log holds {len(there)} records, not its {len(theirs)} in order"
     more = len(records) - sum(map(len, want))
@@ -144,12 +147,16 @@ def _large(threads: int, each: int) -> list[list[tuple]]:
 def waits_for_room_in_a_batch(run: Run):
     """A record that finds no room in the batch goes into the next one.
 
-    Eight threads commit records of which three fill a batch. Each is committed, and none
-    is told 0 before its own batch is flushed, whatever batch was full when it came. When
-    a write has failed, those who wait write nothing more.
+    Eight threads commit records of which three fill a batch, and one comes behind them with
+    small ones. Each is committed, and none is told 0 before its own batch is flushed,
+    whatever batch was full when it came. When a write has failed, those who wait write
+    nothing more.
     """
-    many = _large(8, 2)
-    script, calls = scripted(OPEN, slow_calls("sync"), *together(many), CLOSE)
+    large = _large(8, 2)
+    many = [*large, [(SET, b"small %d" % i, b"") for i in range(2)]]
+    begin, *commits = together(many)
+    behind = "pause", SLOW // 2, f"@{len(large)}"  # the first flush goes on, and a batch is full
+    script, calls = scripted(OPEN, slow_calls("sync"), begin, behind, *commits, CLOSE)
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
     when = "where a batch was full"
     wrong = _first_not_zero(run, session, calls, when)
@@ -160,7 +167,7 @@ def waits_for_room_in_a_batch(run: Run):
     problem = None if wrong else _in_order(found, many)
     if problem:
         wrong = [run.at_function(Finding("O103", f"{when}, {problem}"), "wal_group_commit")]
-    yield from wrong or _a_write_fails(run, many)
+    yield from wrong or _a_write_fails(run, large)
 
 
 def _a_write_fails(run: Run, many):
@@ -187,7 +194,8 @@ def marks_what_is_synced(run: Run):
     """Each mark says how much of the log was synced when its batch was written.
 
     One thread commits, so all that stands in front of a batch has been synced: the mark
-    says where it stands itself. Also in a log that was there before.
+    says where it stands itself. Also in a log that was there before, and in one of which 32
+    bits cannot hold the size.
     """
     old = log_of([FIRST], [SECOND, THIRD])
     script, _ = scripted(OPEN, *map(commit, FOUR), CLOSE)
@@ -201,6 +209,20 @@ def marks_what_is_synced(run: Run):
             return
     if not wrong and not (session.file(LOG) or b"").startswith(old):
         yield run.at_function(Finding("O104", "the log that was there is not continued"), "wal_group_open")
+    elif not wrong:
+        yield from _marks_in_a_large_log(run)
+
+
+def _marks_in_a_large_log(run: Run):
+    """What stands in it is a hole: to open a log is not to recover it. The write fails, for
+    files have a limit here; what was put into the mark is known by then."""
+    size = (5 << 30) + 7
+    script, _ = scripted(OPEN, commit(FIRST), ("marked",), CLOSE)
+    session = run.drive(script, files={LOG: Sparse(b"", size)}, seconds=HANGS)
+    says = session[3]["synced"]
+    if says not in (size, -1):
+        message = f"in a log of {size} bytes the mark says that {says} are synced"
+        yield run.at_function(Finding("O110", message), "wal_group_commit")
 
 
 @check("holds-every-record-committed")

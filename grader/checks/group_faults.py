@@ -1,6 +1,7 @@
 """Checks of group commit where something fails, or the log is closed meanwhile."""
 
 import errno
+import re
 
 from ..crash import group
 from ..crash.group import CLOSE, LOG, OPEN, commit, together
@@ -16,13 +17,16 @@ from .group_commit import (
 from .returns import SYNCS_MOST, errno_name, still_open, sync_tried_again, wrong_return
 from .wal_format import SET
 
+BEHIND = (SET, b"behind", b"the close")
+
 
 @check("holds-every-record-committed")
 def opens_only_what_it_synced(run: Run):
     """An open of which a sync fails says so, and leaves nothing open.
 
     The directory's or the log's: each in turn fails, and wal_group_open() returns that
-    errno. What it found and could not sync, no mark may call synced.
+    errno. What it found and could not sync, no mark may call synced. And so it is where
+    the log has a thread of its own that cannot be started (EAGAIN).
     """
     for number in range(1, SYNCS_MOST + 1):
         script, _ = scripted(
@@ -30,16 +34,33 @@ def opens_only_what_it_synced(run: Run):
         )
         session = run.drive(script, files=OLD)
         if not session[3].faults:
-            return
+            break
         when = f"though {session[3].faults[-1].call}() failed, its sync number {number}"
         wrong = list(wrong_return(run, session[3], -errno.EIO, "F104", when))
-        left = still_open(run, session, session[1], session[5])
-        if left and not wrong:
-            message = f"a wal_group_open() that fails leaves {', '.join(left)} open"
-            wrong = [run.at_function(Finding("F109", message), "wal_group_open")]
+        wrong = wrong or _left_by_open(run, session)
         if wrong:
             yield wrong[0]
             return
+    yield from _opens_without_a_thread(run)
+
+
+def _opens_without_a_thread(run: Run):
+    """A log that has none, or starts it later, is opened all the same."""
+    script, _ = scripted(("fds",), ("threads_fail", errno.EAGAIN), OPEN, ("threads_fail", 0), ("fds",))
+    session = run.drive(script, files=OLD)
+    got = session[3]["ret"]
+    if got > 0:  # pthread_create(3) returns it without a sign
+        message = f"pthread_create() failed, and wal_group_open() returned {got}: its errors are negative"
+        yield run.at_function(Finding("F108", message), "wal_group_open")
+    elif got < 0:
+        yield from _left_by_open(run, session)
+
+
+def _left_by_open(run: Run, session) -> list[Finding]:
+    """What an open that fails, call 3, leaves open between two calls of `fds`."""
+    left = still_open(run, session, session[1], session[5])
+    message = f"a wal_group_open() that fails leaves {', '.join(left)} open"
+    return [run.at_function(Finding("F109", message), "wal_group_open")] if left else []
 
 
 @check("holds-every-record-committed")
@@ -166,8 +187,9 @@ def drains_at_close(run: Run):
     """wal_group_close() flushes what has joined a batch, and tells its writers.
 
     It is called while four threads commit and a sync goes on. Whoever was in time gets
-    0 and finds the record in the log; who comes later gets -EBADF. So it is where those
-    who wait wake late, and the close has the lock before them. Nothing stays open.
+    0 and finds the record in the log; who comes later gets -EBADF, also while the close
+    still waits. So it is where those who wait wake late, and the close has the lock before
+    them. Nothing stays open.
     """
     for late in (0, 25 * SLOW):
         wrong: list[Finding] | None = None
@@ -186,20 +208,26 @@ def drains_at_close(run: Run):
 
 def _drains(run: Run, late: int) -> tuple[bool, list[Finding]]:
     """The first thread flushes, the others join the next batch, and then the log is
-    closed: whether it was so, and what is wrong. If the others are to wake so much later
-    than they are woken, the first does not come again to flush for them."""
+    closed: whether it was so, and what is wrong. One more comes when the close waits. If
+    the others are to wake so much later than they are woken, the first does not come again
+    to flush for them."""
     slow = 5 * SLOW
     first, *rest = per_thread(4, 2)
     begin, *commits, end = together([first[:1] if late else first, *rest])
     others = [f"@{thread}" for thread in (1, 2, 3)]
     pauses = [("late", late, other) for other in others] + [("pause", slow // 4, other) for other in others]
     closing = ("pause", slow * 5 // 8, "@4"), (*CLOSE, "@4")
+    behind = ("pause", slow * 7 // 4, "@5"), commit(BEHIND, 5)
     script, calls = scripted(
         ("fds",), OPEN, *(("fault", kind, 1, "delay", slow) for kind in ("sync", "write")),
-        begin, *pauses, *commits, *closing, end,
+        ("fault", "write", "1+", "watch"), begin, *pauses, *commits, *closing, *behind, end,
         ("clear",), commit(NEXT), ("fds",),
     )
     session = run.drive(script, files=group.FOLDER, seconds=HANGS)
+    early = _told_before_a_write(session, calls)
+    if early:
+        message = f"the commit of {early[1].decode()} returned 0 before anything was written"
+        return True, [run.at_function(Finding("D104", message), "wal_group_commit")]
     number = next(n for n, call in calls.items() if call[0] == CLOSE[0])
     inside = _inside(session, calls, number)
     found, wrong = batches_in(run, session)
@@ -208,6 +236,14 @@ def _drains(run: Run, late: int) -> tuple[bool, list[Finding]]:
     if session[len(script.lines)]["open"] > session[1]["open"]:
         wrong.append(_left_open(run))
     return len(inside) > 2, wrong
+
+
+def _told_before_a_write(session, calls) -> tuple | None:
+    """The record of a commit that returned 0 before the first write, if any is seen: a log
+    may be written without calls."""
+    before, *written = re.split(r"^! \d+ \w*write", session.done.marks.decode(), maxsplit=1, flags=re.M)
+    told = re.findall(r"^< (\d+) wal_group_commit ret=0$", before, re.M)
+    return calls[int(told[0])][2:5] if written and told else None
 
 
 def _inside(session, calls, closing: int) -> set[tuple]:
@@ -221,7 +257,9 @@ def _inside(session, calls, closing: int) -> set[tuple]:
 def _told(run: Run, replies, there, inside):
     for record, reply in replies.items():
         name, got = record[1].decode(), reply["ret"]
-        if record in inside and got != 0:
+        if record == BEHIND and record not in inside and got == 0:
+            problem = "a commit that came while wal_group_close() waited returned 0, and should return -EBADF"
+        elif record in inside and got != 0:
             problem = f"a commit that was waiting when the log was closed returned {errno_name(got)}"
         elif got == 0 and record not in there:
             problem = f"the commit of {name} returned 0, and the log does not hold it"

@@ -2,6 +2,7 @@
  * Calls of w10/group_commit.h.
  * SPDX-License-Identifier: MIT
  */
+#include <stdatomic.h>
 #include <string.h>
 
 enum { HANDLES = 2 };
@@ -47,10 +48,32 @@ static void call_close(char **args)
         reply(" ret=%d", wal_group_close(&groups[handle]));
 }
 
+void __real_wal_mark_put(uint8_t *mark, size_t batch_len, uint64_t synced);
+void __wrap_wal_mark_put(uint8_t *mark, size_t batch_len, uint64_t synced);
+
+/* Of the last mark. No order comes from it that would hide a race. */
+static _Atomic long long marked = -1;
+
+void __wrap_wal_mark_put(uint8_t *mark, size_t batch_len, uint64_t synced)
+{
+    atomic_store_explicit(&marked, (long long)synced, memory_order_relaxed);
+    __real_wal_mark_put(mark, batch_len, synced);
+}
+
+/* marked: how many bytes the last mark said to be synced; -1 without a call of
+ * wal_mark_put() */
+static void call_marked(char **args)
+{
+    (void)args;
+    reply(" synced=%lld",
+          atomic_load_explicit(&marked, memory_order_relaxed));
+}
+
 static const struct call calls[] = {
     { "wal_group_open", call_open },
     { "wal_group_commit", call_commit },
     { "wal_group_close", call_close },
+    { "marked", call_marked },
     { NULL, NULL },
 };
 

@@ -17,6 +17,10 @@
  *
  * That thread is so much later whenever it wakes from pthread_cond_wait(), as
  * any thread may be: another may have the lock first.
+ *
+ *     threads_fail ERRNO
+ *
+ * So does every pthread_create() from now on; with 0, none.
  */
 #define _GNU_SOURCE
 
@@ -115,10 +119,21 @@ static void sleep_us(long us)
     nanosleep(&time, NULL);
 }
 
-/* pause MICROSECONDS */
+static long now_us(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (long)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+}
+
+/* pause MICROSECONDS; us= is how long it took */
 static void call_pause(char **args)
 {
+    long begun = now_us();
+
     sleep_us(number_of(args[0]));
+    reply(" us=%ld", now_us() - begun);
 }
 
 /* late MICROSECONDS */
@@ -142,11 +157,32 @@ int __wrap_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
     return err;
 }
 
+static _Atomic int create_error;
+
+/* threads_fail ERRNO */
+static void call_threads_fail(char **args)
+{
+    create_error = (int)number_of(args[0]);
+}
+
+int __real_pthread_create(pthread_t *id, const pthread_attr_t *attr,
+                          void *(*start)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr,
+                          void *(*start)(void *), void *arg);
+
+int __wrap_pthread_create(pthread_t *id, const pthread_attr_t *attr,
+                          void *(*start)(void *), void *arg)
+{
+    return create_error ? create_error
+                        : __real_pthread_create(id, attr, start, arg);
+}
+
 static const struct call calls[] = {
     { "together", call_together },
     { "apart", call_apart },
     { "pause", call_pause },
     { "late", call_late },
+    { "threads_fail", call_threads_fail },
     { NULL, NULL },
 };
 
