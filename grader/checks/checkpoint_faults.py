@@ -11,7 +11,7 @@ from . import check
 from . import checkpoint_format as form
 from .returns import SYNCS_MOST, errno_name, interrupted_syncs, wrong_return
 from .wal_format import FOUR, SET, apply
-from .checkpoint import AFTER, CHECKPOINT, CLOSE, OPEN, REMOVALS, RENAMES, append, differs, left, placed, play
+from .checkpoint import AFTER, CHECKPOINT, CLOSE, OPEN, REMOVALS, RENAMES, append, differs, left, play
 
 
 @check("keeps-the-map")
