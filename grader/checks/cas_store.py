@@ -254,8 +254,8 @@ def _failed_closes(run: Run):
         # A close of what is not open is reported too, and is not what failed here.
         met = tuple(fault for fault in session[number].faults if fault.value == error)
         if met:
-            reply = replace(session[number], faults=met)
-            yield from wrong_return(run, reply, -error, "F108", f"though close() failed ({errno.errorcode[error]})")
+            reply, name = replace(session[number], faults=met), errno.errorcode[error]
+            yield from wrong_return(run, reply, -error, "F108", f"though close() failed ({name})")
 
 
 IN_THE_WAY = {f"{path_of(b'dir')}/": b""}
