@@ -246,6 +246,8 @@ def _ways_of_memory(run: Run):
     for kind, number in [("read", n) for n in (1, 2, 3)] + [("open", n) for n in range(1, 7)]:
         calls = (*failing(OPEN, kind, number, "errno", eio), CLOSE)
         yield f"opened where {kind}() number {number} fails", calls, closed, "kv_log_open"
+    calls = (OPEN, *failing(append(FOUR[0]), "sync", 1, "errno", eio), CLOSE)
+    yield "opened and closed, with an append that failed", calls, closed, "kv_log_close"
     yield ("opened and closed, with a checkpoint", (OPEN, CHECKPOINT, CLOSE), closed,
            "kv_log_checkpoint")
     for what, fault in (
@@ -255,8 +257,6 @@ def _ways_of_memory(run: Run):
         calls = (OPEN, *failing(CHECKPOINT, *fault, "errno", eio), CLOSE)
         yield (f"opened and closed, with a checkpoint in which a {what}", calls, closed,
                "kv_log_checkpoint")
-    calls = (OPEN, *failing(append(FOUR[0]), "sync", 1, "errno", eio), CLOSE)
-    yield "opened and closed, with an append that failed", calls, closed, "kv_log_close"
 
 
 def _gives_memory_back(run: Run):

@@ -93,7 +93,8 @@ def removes_what_is_not_needed(run: Run):
     session, at = play(run, OPEN, CLOSE, files=files)
     if session[at[0]]["ret"] != 0:
         own = {name: data for name, data in files.items() if name not in foreign}
-        yield from _stands_in_the_way(run, own, foreign)
+        found = list(_stands_in_the_way(run, own, foreign))
+        yield from found or wrong_return(run, session[at[0]], 0, "R623", "where leftovers stand")
         return
     found, kept = left(session), files.keys() - {form.segment(n) for n in (1, 2, 7)} - {form.TEMP}
     stays, gone = sorted(found.keys() & files.keys() - kept), sorted(kept - found.keys())
