@@ -112,9 +112,9 @@ def waits_for_two_flushes_at_most(run: Run):
 
 
 def _waits_for_company(run: Run):
-    """The best of many rounds, of which enough could be judged."""
+    """The best of many rounds, of which enough could be judged; no more if none can be."""
     rounds: list[bool | None] = []
-    while len(rounds) < ROUNDS and True not in rounds:
+    while len(rounds) < ROUNDS and True not in rounds and rounds != [None] * TRIES:
         rounds.append(_is_written_at_once(run))
     if True not in rounds and rounds.count(False) > ROUNDS // 2:
         waited = f"was not written for {COMPANY // 1000} ms"
