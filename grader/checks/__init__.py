@@ -45,5 +45,6 @@ from . import (  # noqa: E402,F401  they register
     anchor_recovery, anchor_storage, cas_atomic, cas_damaged, cas_durability, cas_faults,
     cas_store, checkpoint, checkpoint_crash, checkpoint_faults, checkpoint_recovery, codec_crash,
     common, crash_scenarios, group_commit, group_crash, group_faults, group_flushes, log_crash,
-    store_crash, wal_record, wal_recovery, wal_writer, wal_writer_faults, wal_writer_trace,
+    store_crash, wal_record, wal_recovery, wal_recovery_faults, wal_writer, wal_writer_faults,
+    wal_writer_trace,
 )

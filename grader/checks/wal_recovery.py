@@ -7,7 +7,7 @@ from ..result import Finding
 from ..run import Failed, Run, Script
 from ..tracing import Promise, read_ends, trace
 from . import check
-from .returns import if_it_never_returns, leaks
+from .returns import leaks
 from .wal_format import DEL, FOUR, MAX_BYTES, SET, apply, encode, random_record, show
 
 LOG = "test.wal"
@@ -16,7 +16,7 @@ BEFORE = (b"before", b"kept")  # a pair that is in the map when recovery begins
 LONG = "/".join(["longer-than-a-name-can-be"] * 10)  # a directory's path, of 259 bytes
 
 
-def _log(records) -> bytes:
+def log_of(records) -> bytes:
     return b"".join(encode(*record) for record in records)
 
 
@@ -24,10 +24,10 @@ def _pairs(reply) -> dict[bytes, bytes]:
     return dict(zip(reply.all_bytes("k"), reply.all_bytes("v")))
 
 
-def _differs(run: Run, reply, records, cut: int, code: str, what: str, before=()):
+def differs(run: Run, reply, records, cut: int, code: str, what: str, before=()):
     """Yields a finding unless the reply says: these records, this much cut; in a map that
     held `before`."""
-    want = (0, len(records), len(_log(records)), cut)
+    want = (0, len(records), len(log_of(records)), cut)
     if reply["ret"] != 0:
         problem = f"it returned {reply['ret']} and should return 0"
     elif ("unwritten", "1") in reply.words:
@@ -60,8 +60,8 @@ def _recover_all(run: Run, cases, code: str, variant="checked", left_as_it_was=F
         numbers.append(script.call("wal_recover", f"{i}.wal"))
     session = run.drive(script, files=files, variant=variant)
     for i, (what, data, records) in enumerate(cases):
-        good = _log(records)
-        bad = list(_differs(run, session[numbers[i]], records, len(data) - len(good), code, what))
+        good = log_of(records)
+        bad = list(differs(run, session[numbers[i]], records, len(data) - len(good), code, what))
         if not bad and session.file(f"{i}.wal") != good:
             size = len(session.file(f"{i}.wal") or b"")
             message = f"{what}: the file has {size} bytes after recovery and should have {len(good)}"
@@ -86,7 +86,7 @@ def replays_every_record(run: Run):
     large = [_largest(rng) for _ in range(3)]
     mixed = [random_record(rng, rng.choice((8, 40, 3000))) for _ in range(600)]
     yield from _recover_all(run, [
-        (f"the log of {len(records)} records ({name})", _log(records), records)
+        (f"the log of {len(records)} records ({name})", log_of(records), records)
         for name, records in (
             ("the lesson's", FOUR), ("one key again and again", again), ("ten keys", few_keys),
             ("the largest", large), ("empty", []), ("random", mixed + large + mixed),
@@ -99,7 +99,7 @@ def replays_every_record(run: Run):
         for end in (read - 1, read, read + 1):
             what = f"the largest record, up to byte {end}, where a read ended at {read}"
             records = [*_records_of(rng, end - MAX_BYTES), _largest(rng), FOUR[0]]
-            cases.append((what, _log(records), records))
+            cases.append((what, log_of(records), records))
         yield from _recover_all(run, cases, "R101")
 
 
@@ -107,9 +107,9 @@ def _into_a_map(run: Run):
     """What the map held before: other segments of the log, in w10-l05."""
     script = Script()
     number = script.call("wal_recover", LOG, *BEFORE)
-    session = run.drive(script, files={LOG: _log(FOUR)})
+    session = run.drive(script, files={LOG: log_of(FOUR)})
     what = "into a map with a pair in it"
-    yield from _differs(run, session[number], FOUR, 0, "R101", what, before=[BEFORE])
+    yield from differs(run, session[number], FOUR, 0, "R101", what, before=[BEFORE])
 
 
 def _read_ends(run: Run) -> list[int]:
@@ -118,7 +118,7 @@ def _read_ends(run: Run) -> list[int]:
     if "read ends" not in run.memo:
         script = Script()
         script.call("wal_recover", LOG)
-        data = _log(_records_of(run.rng("read ends"), 3 << 20))
+        data = log_of(_records_of(run.rng("read ends"), 3 << 20))
         ends = read_ends(run, script, {LOG: data}, LOG)
         fit = [end for end in ends if MAX_BYTES + 100 < end < len(data) - 1]
         run.memo["read ends"] = fit[:1]
@@ -145,7 +145,7 @@ def takes_no_log_for_an_empty_one(run: Run):
     script = Script()
     number = script.call("wal_recover", LOG)
     session = run.drive(script)
-    yield from _differs(run, session[number], [], 0, "R106", "a log that is not there")
+    yield from differs(run, session[number], [], 0, "R106", "a log that is not there")
     if session.names():
         yield run.at_function(Finding("R106", "wal_recover() made a log"), "wal_recover")
         return
@@ -167,24 +167,24 @@ def cuts_a_torn_tail(run: Run):
     rng = run.rng("torn")
     good, last = FOUR[:3], encode(SET, b"tail", b"a value of some length")
     cases = [
-        (f"the last record torn after {n} bytes", _log(good) + last[:n], good)
+        (f"the last record torn after {n} bytes", log_of(good) + last[:n], good)
         for n in range(1, len(last))
     ]
     cases += [("a torn record alone in the log", last[:-1], [])]
     for n in (1, 4, 8, 15, 21, 4096, MAX_BYTES):
-        cases.append((f"{n} zero bytes at the end", _log(good) + bytes(n), good))
+        cases.append((f"{n} zero bytes at the end", log_of(good) + bytes(n), good))
     for n in (4, 8, 12, len(last) - 2):
         zeroed = last[:n] + bytes(len(last) - n)
-        cases.append((f"the last record zero from byte {n} on", _log(good) + zeroed, good))
+        cases.append((f"the last record zero from byte {n} on", log_of(good) + zeroed, good))
         noise = last[:n] + rng.randbytes(len(last) - n)
-        cases.append((f"the last record noise from byte {n} on", _log(good) + noise, good))
-    cases.append(("the largest record torn", _log(good) + encode(*_largest(rng))[:-1], good))
+        cases.append((f"the last record noise from byte {n} on", log_of(good) + noise, good))
+    cases.append(("the largest record torn", log_of(good) + encode(*_largest(rng))[:-1], good))
     for size in (4096, 65_536):
         fits = _records_of(rng, size - 10)
         what = f"a record torn where the log has {size} bytes"
-        cases.append((what, _log(fits) + last[:10], fits))
+        cases.append((what, log_of(fits) + last[:10], fits))
     same = [(SET, b"k", rng.randbytes(600))] * 2000
-    cases.append(("the last of 2000 equal records torn", _log(same)[:-100], same[:-1]))
+    cases.append(("the last of 2000 equal records torn", log_of(same)[:-100], same[:-1]))
     yield from _recover_all(run, cases, "R102")
 
 
@@ -217,7 +217,7 @@ def _not_refused(reply, good) -> str:
         return f"wal_recover() returned {reply['ret']} and should return {EBADMSG} (-EBADMSG)"
     if ("unwritten", "1") in reply.words:
         return f"wal_recover() returned {EBADMSG} (-EBADMSG), and did not write *found_out"
-    for name, want in (("valid", len(_log(good))), ("cut", 0)):
+    for name, want in (("valid", len(log_of(good))), ("cut", 0)):
         if reply[name] != want:
             return f"{name}_bytes is {reply[name]} and should be {want}"
     records, got, before = reply["records"], _pairs(reply), dict([BEFORE])
@@ -245,7 +245,7 @@ def _drive_search(run: Run, script: Script, **how):
 def _corrupt_logs(run: Run):
     """Logs in which a record before the last is bad: what, the records before, the bytes."""
     rng = run.rng("corrupt")
-    data = _log(FOUR)
+    data = log_of(FOUR)
     for at in range(21, 48):
         flipped = bytearray(data)
         flipped[at] ^= 1 << rng.randint(0, 7)
@@ -268,15 +268,15 @@ def _corrupt_logs(run: Run):
     yield "a bit of the largest record flipped", FOUR, data + bytes(bad) + encode(*FOUR[0])
     torn = data * 3000 + b"\xff" + (data * 3000)[1:]
     yield "a byte changed in the middle of 24,000 records", FOUR * 3000, torn
-    yield "1.2 MB of zeros, then a whole record", FOUR, _far()
+    yield "1.2 MB of zeros, then a whole record", FOUR, far()
     # From more than 64 KiB before 1 MiB to as much behind it, counted from the log's beginning
     # or from the bad record's: who goes chunk by chunk has a part of it in each of two.
     zeros = bytes((1 << 20) - (65 << 10) - len(data))
     yield "zeros, then the largest record, around 1 MiB", FOUR, data + zeros + large
 
 
-def _far() -> bytes:
-    return _log(FOUR) + bytes(1_200_000) + encode(*FOUR[0])
+def far() -> bytes:
+    return log_of(FOUR) + bytes(1_200_000) + encode(*FOUR[0])
 
 
 @check("cuts-a-torn-tail", "reports-corruption-and-cuts-nothing")
@@ -286,8 +286,8 @@ def can_be_run_again(run: Run):
     Nor does a crash in the middle of it: a byte that was replayed is neither cut nor
     written again, not for a moment. And every call closes what it opened.
     """
-    torn = _log(FOUR) + encode(*FOUR[1])[:-3]
-    bad = _log(FOUR)[:21] + b"?" + _log(FOUR)[21:]
+    torn = log_of(FOUR) + encode(*FOUR[1])[:-3]
+    bad = log_of(FOUR)[:21] + b"?" + log_of(FOUR)[21:]
     script = Script()
     before = script.call("fds")
     first, second = (script.call("wal_recover", LOG) for _ in range(2))
@@ -295,19 +295,19 @@ def can_be_run_again(run: Run):
         script.call("wal_recover", name)
     after = script.call("fds")
     session = run.drive(script, files={LOG: torn, "bad.wal": bad})
-    yield from _differs(run, session[first], FOUR, 24, "R104", "the first time")
-    yield from _differs(run, session[second], FOUR, 0, "R104", "the second time")
-    yield from _left_open(run, session[before], session[after])
+    yield from differs(run, session[first], FOUR, 24, "R104", "the first time")
+    yield from differs(run, session[second], FOUR, 0, "R104", "the second time")
+    yield from left_open(run, session[before], session[after])
     yield from (f for f in _promised(run) if f.code in ("A101", "A102"))
     recover = "wal_recover", LOG
     yield from leaks(run, [
         ("refusing a damaged log", ("wal_recover", "bad.wal"), None),
         ("where reads fail", recover, ("read", "1+", "errno", errno.EIO)),
         ("of a whole log", recover, None),
-    ], files={LOG: _log(FOUR), "bad.wal": bad})
+    ], files={LOG: log_of(FOUR), "bad.wal": bad})
 
 
-def _left_open(run: Run, before, after, when=""):
+def left_open(run: Run, before, after, when=""):
     """Holds what `fds` said behind a recovery against what it said before it."""
     if after["open"] > before["open"]:
         message = f"{when}wal_recover() leaves a descriptor open"
@@ -327,8 +327,8 @@ def lets_the_next_append_work(run: Run):
         script.call("wal_append", 0, *FOUR[2])
         script.call("wal_close", 0)
         found = script.call("wal_recover", LOG)
-        session = run.drive(script, files={LOG: _log(FOUR[:2]) + encode(*FOUR[1])[:n]})
-        bad = list(_differs(run, session[found], FOUR[:3], 0, "R104", "after one more append"))
+        session = run.drive(script, files={LOG: log_of(FOUR[:2]) + encode(*FOUR[1])[:n]})
+        bad = list(differs(run, session[found], FOUR[:3], 0, "R104", "after one more append"))
         if bad:
             yield from bad
             return
@@ -346,8 +346,8 @@ def needs_no_more_memory_than_the_map(run: Run):
     rng = run.rng("large")
     records = [(SET, b"key%d" % (i % 10), rng.randbytes(60_000)) for i in range(40)]
     smallest = encode(DEL, b"k")
-    times, small = (24 << 20) // len(_log(records)) + 1, (24 << 20) // len(smallest)
-    data = _log(records) * times + smallest * small
+    times, small = (24 << 20) // len(log_of(records)) + 1, (24 << 20) // len(smallest)
+    data = log_of(records) * times + smallest * small
     script = Script()
     script.call("limit", "data", 16 << 20)
     number = script.call("wal_recover", LOG)
@@ -375,12 +375,12 @@ def _long_tail(run: Run):
     script = Script()
     script.call("limit", "data", 16 << 20)
     number = script.call("wal_recover", LOG)
-    files = {LOG: _log(FOUR) + bytes(17 << 20)}
+    files = {LOG: log_of(FOUR) + bytes(17 << 20)}
     reply = _drive_search(run, script, files=files, variant="plain", seconds=30)[number]
     what = "a log that ends in 17 MiB of zeros, and 16 MiB of memory"
     code = "R105" if reply["ret"] == -errno.ENOMEM else "R102"
-    yield from _differs(run, reply, FOUR, 17 << 20, code, what)
-    log = _log(FOUR) + bytes(17 << 20) + encode(*FOUR[0])
+    yield from differs(run, reply, FOUR, 17 << 20, code, what)
+    log = log_of(FOUR) + bytes(17 << 20) + encode(*FOUR[0])
     script = Script()
     number = script.call("wal_recover", LOG, *BEFORE)
     session = _drive_search(run, script, files={LOG: log}, variant="plain", seconds=30)
@@ -390,174 +390,10 @@ def _long_tail(run: Run):
         yield run.at_function(Finding("R103", message), "wal_recover")
 
 
-@check("cuts-a-torn-tail")
-def reports_what_fails(run: Run):
-    """A call that fails ends recovery with its errno.
-
-    Nothing is believed of a log that could not be read to its end, and nothing promised
-    of one that could not be synced. A read that is short or interrupted is no failure. A
-    log that cannot be read, or whose map does not fit into memory, is not cut.
-    """
-    wrong = list(_nothing_fails(run))
-    if wrong:
-        yield from wrong
-        return
-    torn = _log(FOUR) + encode(*FOUR[1])[:-3]
-    eio, emfile, enospc, estale = errno.EIO, errno.EMFILE, errno.ENOSPC, errno.ESTALE
-    for fault, data, code, want in (
-        (("open", 1, "errno", emfile), torn, "F108", -emfile),
-        (("read", 1, "errno", estale), torn, "F108", -estale),
-        (("read", 2, "errno", eio), torn, "F108", -eio),
-        (("read", 2, "errno", eio), _far(), "F108", -eio),
-        (("truncate", 1, "errno", eio), torn, "F108", -eio),
-        (("close", "1+", "errno", eio), torn, "F108", -eio),
-        (("sync", 1, "errno", eio), torn, "F104", -eio),
-        (("sync", 2, "errno", eio), torn, "F104", -eio),
-        (("sync", 1, "errno", enospc), torn, "F104", -enospc),
-        (("read", "1+", "short", 7), torn, "F101", 0),
-        (("read", 1, "errno", errno.EINTR), torn, "F102", 0),
-    ):
-        found = list(_under_fault(run, fault, data, code, want))
-        if found:
-            yield from found
-            return
-    yield from _a_directory(run)
-    yield from _locked_away(run)
-    yield from _full_map(run)
-    yield from _no_room(run)
-
-
-def _under_fault(run: Run, fault, data: bytes, code: str, want: int):
-    script = Script()
-    script.call("fault", *fault)
-    script.call("fault", "any", "1+", "watch")
-    number = script.call("wal_recover", LOG)
-    effect = errno.errorcode[fault[3]] if fault[2] == "errno" else f"a limit of {fault[3]} bytes a call"
-    with if_it_never_returns(code, f"a {fault[0]} met {effect}, and wal_recover() never returns"):
-        session = run.drive(script, files={LOG: data})
-    reply = session[number]
-    if any(met.what != "watch" for met in reply.faults):
-        yield from _wrong_after(run, session, reply, data, code, want)
-
-
-def _nothing_fails(run: Run):
-    """What an earlier call left in errno says nothing of this one, and descriptor 0 is one
-    like any other: a server may have closed its standard input."""
-    for error in (errno.ENOENT, errno.EINTR):
-        when = f"errno was {errno.errorcode[error]} before the call"
-        script = Script()
-        script.call("errno", error)
-        number = script.call("wal_recover", LOG)
-        with if_it_never_returns("O107", f"{when}, and wal_recover() never returns"):
-            session = run.drive(script, files={LOG: _log(FOUR)})
-        yield from _differs(run, session[number], FOUR, 0, "O107", when)
-    script = Script()
-    script.call("free0")
-    before = script.call("fds")
-    number = script.call("wal_recover", LOG)
-    after = script.call("fds")
-    session = run.drive(script, files={LOG: _log(FOUR)})
-    when = "where descriptor 0 is free"
-    yield from _differs(run, session[number], FOUR, 0, "R101", when)
-    yield from _left_open(run, session[before], session[after], f"{when}, ")
-
-
-def _locked_away(run: Run):
-    """A log in a directory that may not be searched may well be there."""
-    script = Script()
-    script.call("mode", "deep", 0)
-    number = script.call("wal_recover", "deep/test.wal")
-    script.call("mode", "deep", 0o755)
-    got = run.drive(script, files={"deep/test.wal": _log(FOUR)})[number]["ret"]
-    if got != -errno.EACCES:
-        message = f"a log in a directory without permissions: wal_recover() returned {got}, not -EACCES"
-        yield run.at_function(Finding("F108", f"{message} ({-errno.EACCES})"), "wal_recover")
-
-
-def _no_room(run: Run):
-    """No memory but what malloc(3) has left over."""
-    script = Script()
-    script.call("limit", "data", 4096)
-    before = script.call("fds")
-    number = script.call("wal_recover", LOG)
-    after = script.call("fds")
-    session = run.drive(script, files={LOG: _log(FOUR)}, variant="plain")
-    got, what = session[number]["ret"], "no memory for a buffer"
-    if got not in (0, -errno.ENOMEM):
-        message = f"{what}: wal_recover() returned {got} and not -ENOMEM ({-errno.ENOMEM})"
-        yield run.at_function(Finding("F108", message), "wal_recover")
-    yield from _left_open(run, session[before], session[after], f"{what}: ")
-
-
-def _a_directory(run: Run):
-    """A directory can be opened for reading, also by stdio; each read of it fails. A file in
-    place of the log's directory cannot be gone through: that is not ENOENT."""
-    script = Script()
-    made = {
-        "a directory in place of the log": script.call("wal_recover", "deep"),
-        "a file in place of its directory": script.call("wal_recover", f"deep/x/{LOG}"),
-    }
-    session = run.drive(script, files={"deep/x": b""})
-    for what, number in made.items():
-        if session[number]["ret"] >= 0:
-            message = f"{what}: wal_recover() returned {session[number]['ret']}, not an error"
-            yield run.at_function(Finding("F108", message), "wal_recover")
-
-
-def _wrong_after(run: Run, session, reply, data: bytes, code: str, want: int):
-    """The answer to a call that met a fault, and what it did to the log."""
-    met = next(fault for fault in reply.faults if fault.what != "watch")
-    what = f"{met.call}() met {_fault_name(met)}"
-    if reply["ret"] != want:
-        again = _sync_again(reply.faults, met)
-        what += " and was called again," if again else ""
-        message = f"{what} and wal_recover() returned {reply['ret']}, not {want}"
-        yield run.at_fault(Finding(code, message), again or met)
-    elif want == 0:
-        for bad in _differs(run, reply, FOUR, 24, code, what):
-            yield run.at_fault(bad, met)
-    elif met.call in ("read", "pread", "pread64") and session.file(LOG) != data:
-        yield run.at_fault(Finding(code, f"{what} and wal_recover() changed the log"), met)
-
-
-def _sync_again(faults, met):
-    """The next sync of the descriptor whose sync failed, if it is not closed before."""
-    later = faults[faults.index(met) + 1:]
-    same = (fault for fault in later if fault.fd == met.fd and "sync" in met.call)
-    first = next((fault for fault in same if "sync" in fault.call or fault.call == "close"), None)
-    return first if first and first.call != "close" else None
-
-
-def _full_map(run: Run):
-    """A map that does not fit into memory."""
-    rng = run.rng("full")
-    data = _log((SET, b"%d" % i, rng.randbytes(60_000)) for i in range(140))
-    script = Script()
-    script.call("limit", "data", 6 << 20)
-    before = script.call("fds")
-    number = script.call("wal_recover", LOG)
-    after = script.call("fds")
-    session = run.drive(script, files={LOG: data}, variant="plain")
-    got = session[number]["ret"]
-    problem = "" if got == -errno.ENOMEM else f"returned {got} and not -ENOMEM ({-errno.ENOMEM})"
-    if session.file(LOG) != data:
-        problem = "changed the log"
-    what = "a map of 8 MiB and 6 MiB of memory: "
-    if problem:
-        yield run.at_function(Finding("F108", f"{what}wal_recover() {problem}"), "wal_recover")
-    yield from _left_open(run, session[before], session[after], what)
-
-
-def _fault_name(fault) -> str:
-    if fault.what == "errno":
-        return errno.errorcode[fault.value]
-    return f"a limit of {fault.value} bytes a call"
-
-
 def _promised(run: Run):
     """The trace of recoveries of what another program left and did not sync."""
     if "recoveries" not in run.memo:
-        good, large = _log(FOUR), _log(_records_of(run.rng("promised"), 200_000))
+        good, large = log_of(FOUR), log_of(_records_of(run.rng("promised"), 200_000))
         script, promises, sizes = Script(), {}, {}
         for name, whole, tail in (
             ("deep/er/whole.wal", good, b""), (LOG, good, b"torn"), ("deep/twin.wal", good, b""),
