@@ -78,7 +78,7 @@ struct fault {
     _Atomic enum effect effect;
     long countdown; /* 1: the next call */
     int forever;
-    int met; /* how often */
+    int met;      /* how often */
     long value;   /* bytes, an errno, or the number of the call to make */
     char **words; /* that call */
 };
@@ -356,33 +356,26 @@ static int cut_vector(const struct iovec *in, int n, struct iovec *out)
         return __real_##name args_with;                                        \
     }
 
-WRAP_VECTOR(K_WRITE, writev, (int fd, const struct iovec *iov, int n),
-            (fd, iov, n))
-WRAP_VECTOR(K_WRITE, pwritev, (int fd, const struct iovec *iov, int n, off_t at),
-            (fd, iov, n, at))
-WRAP_VECTOR(K_WRITE, pwritev64,
-            (int fd, const struct iovec *iov, int n, off64_t at),
-            (fd, iov, n, at))
-WRAP_VECTOR(K_WRITE, pwritev2,
-            (int fd, const struct iovec *iov, int n, off_t at, int flags),
-            (fd, iov, n, at, flags))
-WRAP_VECTOR(K_WRITE, pwritev64v2,
-            (int fd, const struct iovec *iov, int n, off64_t at, int flags),
-            (fd, iov, n, at, flags))
+/* Every function of libc that moves a vector: writev() and readv() with their kin. */
+#define WRAP_VECTORS(kind, call)                                               \
+    WRAP_VECTOR(kind, call, (int fd, const struct iovec *iov, int n),          \
+                (fd, iov, n))                                                  \
+    WRAP_VECTOR(kind, p##call,                                                 \
+                (int fd, const struct iovec *iov, int n, off_t at),            \
+                (fd, iov, n, at))                                              \
+    WRAP_VECTOR(kind, p##call##64,                                             \
+                (int fd, const struct iovec *iov, int n, off64_t at),          \
+                (fd, iov, n, at))                                              \
+    WRAP_VECTOR(kind, p##call##2,                                              \
+                (int fd, const struct iovec *iov, int n, off_t at, int flags), \
+                (fd, iov, n, at, flags))                                       \
+    WRAP_VECTOR(kind, p##call##64v2,                                           \
+                (int fd, const struct iovec *iov, int n, off64_t at,           \
+                 int flags),                                                   \
+                (fd, iov, n, at, flags))
 
-WRAP_VECTOR(K_READ, readv, (int fd, const struct iovec *iov, int n),
-            (fd, iov, n))
-WRAP_VECTOR(K_READ, preadv, (int fd, const struct iovec *iov, int n, off_t at),
-            (fd, iov, n, at))
-WRAP_VECTOR(K_READ, preadv64,
-            (int fd, const struct iovec *iov, int n, off64_t at),
-            (fd, iov, n, at))
-WRAP_VECTOR(K_READ, preadv2,
-            (int fd, const struct iovec *iov, int n, off_t at, int flags),
-            (fd, iov, n, at, flags))
-WRAP_VECTOR(K_READ, preadv64v2,
-            (int fd, const struct iovec *iov, int n, off64_t at, int flags),
-            (fd, iov, n, at, flags))
+WRAP_VECTORS(K_WRITE, writev)
+WRAP_VECTORS(K_READ, readv)
 
 /* Calls that do it or do not. */
 #define WRAP_FD(kind, fd, name, params, args_with)                             \
